@@ -1,0 +1,92 @@
+"""What to do with a request, given what is stored: RFC 9111 §4."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from proxy.core.cache_status import Forward
+
+if TYPE_CHECKING:
+    from proxy.core.messages import Request, StoredResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Send the stored response."""
+
+    stored: StoredResponse
+
+
+@dataclass(frozen=True, slots=True)
+class ServeStale:
+    """Send the stale response at once, validating it in the background if ``revalidate``."""
+
+    stored: StoredResponse
+    revalidate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Validate:
+    """Ask the origin whether the stored response still holds, then answer."""
+
+    stored: StoredResponse
+    reason: Forward
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Get the object from the origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """``only-if-cached``, and nothing stored may be used: 504 (RFC 9111 §5.2.1.7)."""
+
+
+Decision = Hit | ServeStale | Validate | Fetch | Refuse
+
+
+def decide(request: Request, stored: StoredResponse | None, now: float) -> Decision:
+    """Choose the way of a request; ``now`` in seconds since the epoch."""
+    wanted = request.directives
+    if stored is None:
+        return Refuse() if wanted.only_if_cached else Fetch()
+
+    freshness = stored.freshness
+    age = stored.age(now)
+    staleness = age - freshness.lifetime
+    asked_for_less = (
+        wanted.no_cache
+        or (wanted.max_age is not None and age > wanted.max_age)
+        # max-age=0 asks for validation even in the very second of arrival (RFC 9111 §5.2.1.1).
+        or wanted.max_age == 0
+    )
+    if not freshness.no_cache and not asked_for_less:
+        if staleness < 0:
+            if wanted.min_fresh is None or -staleness >= wanted.min_fresh:
+                return Hit(stored)
+            asked_for_less = True
+        elif staleness < freshness.stale_while_revalidate and wanted.min_fresh is None:
+            return ServeStale(stored, revalidate=not wanted.only_if_cached)
+        elif (
+            wanted.max_stale is not None
+            and freshness.may_be_stale
+            and staleness <= wanted.max_stale
+        ):
+            return ServeStale(stored, revalidate=False)
+
+    if wanted.only_if_cached:
+        return Refuse()
+    fresh = staleness < 0 and not freshness.no_cache
+    return Validate(stored, Forward.REQUEST if fresh and asked_for_less else Forward.STALE)
+
+
+def may_stand_in(stored: StoredResponse, now: float) -> bool:
+    """May it be sent in place of an answer that the origin failed to give (RFC 5861 §4)?"""
+    freshness = stored.freshness
+    if freshness.no_cache:
+        return False
+    return stored.age(now) - freshness.lifetime < max(
+        freshness.stale_if_error, freshness.stale_while_revalidate, 0.0
+    )

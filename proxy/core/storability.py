@@ -1,0 +1,219 @@
+"""What of an origin's response may be stored: RFC 9111 §3."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from proxy.core.cache_control import ResponseDirectives
+from proxy.core.freshness import (
+    Freshness,
+    Policy,
+    corrected_initial_age,
+    explicit_lifetime,
+    freshness_of,
+)
+from proxy.core.http_date import format_http_date, parse_http_date
+from proxy.core.messages import Fields, StoredResponse
+
+_OK, _NOT_FOUND = 200, 404
+
+# The fields of S3 that reach the client; everything else (x-amz-request-id, Server, …) is
+# between the proxy and S3.
+_PASSED = frozenset(
+    {
+        b"content-type",
+        b"content-encoding",
+        b"content-language",
+        b"content-disposition",
+        b"cache-control",
+        b"expires",
+        b"etag",
+        b"last-modified",
+    }
+)
+_METADATA = b"x-amz-meta-"
+
+_FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+# RFC 9110 §5.5: a recipient replaces or drops values with these; a header must not end early.
+_FORBIDDEN_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_ENTITY_TAG = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+_DELTA_SECONDS = re.compile(r"[0-9]+")
+_MAX_DELTA = 2**31
+_MAX_DIGITS = 12  # enough to be over _MAX_DELTA; int() of a longer run only costs time
+
+_ADDED = frozenset({b"accept-ranges", b"date"})
+
+# What belongs to one exchange and not to the stored response.
+_OF_THE_EXCHANGE = (b"date", b"age", b"vary")
+
+
+@dataclass(frozen=True, slots=True)
+class OriginHead:
+    """The head of an origin's response as received.
+
+    ``fields`` have lower-case names, in the order of arrival; the two times are seconds since
+    the epoch, before the request was sent and after the head had come in.
+    """
+
+    status: int
+    fields: Fields
+    request_time: float
+    response_time: float
+
+    def get_all(self, name: bytes) -> list[str]:
+        """Every line of a field."""
+        return [value.decode("latin-1") for key, value in self.fields if key == name]
+
+    def get(self, name: bytes) -> str | None:
+        """A field's lines as one value, None where it was not sent."""
+        lines = self.get_all(name)
+        return ", ".join(lines) if lines else None
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """A response ready to be sent, with the verdict whether it may be stored."""
+
+    response: StoredResponse
+    storable: bool
+
+
+def assess(
+    head: OriginHead, policy: Policy, *, status: int | None = None, length: int | None = None
+) -> Assessment:
+    """Read a final response of the origin into a head-only StoredResponse.
+
+    ``status`` is what the client gets where that differs from ``head.status``; ``length`` the
+    representation's length in bytes.
+    """
+    sent_status = head.status if status is None else status
+    found = sent_status == _OK
+    directives = ResponseDirectives.parse(head.get_all(b"cache-control"))
+    freshness, date, initial_age, stated = _timing(head, sent_status, directives, policy)
+    response = StoredResponse(
+        status=sent_status,
+        fields=_client_fields(head.fields, date) if found else _date_only(date),
+        body=None,
+        length=length,
+        etag=_entity_tag(head) if found else None,
+        last_modified=_last_modified(head) if found else None,
+        date=date,
+        initial_age=initial_age,
+        response_time=head.response_time,
+        freshness=freshness,
+        origin_status=head.status,
+    )
+    storable = _storable(sent_status, directives, stated, policy)
+    return Assessment(response, storable)
+
+
+def freshen(stored: StoredResponse, head: OriginHead, policy: Policy) -> Assessment:
+    """The stored response updated from a 304's fields: RFC 9111 §3.2, §4.3.4.
+
+    Everything passed on is replaced; Content-Length and its like are not among that.
+    """
+    sent = {name for name, _ in head.fields if _is_passed(name)}
+    kept = tuple(
+        (name, value) for name, value in stored.fields if name not in sent and name not in _ADDED
+    )
+    renewed = tuple(
+        (name, value) for name, value in head.fields if name in sent or name in _OF_THE_EXCHANGE
+    )
+    merged = OriginHead(stored.origin_status, kept + renewed, head.request_time, head.response_time)
+    assessment = assess(merged, policy, status=stored.status, length=stored.length)
+    return replace(assessment, response=replace(assessment.response, body=stored.body))
+
+
+def with_body(response: StoredResponse, body: bytes) -> StoredResponse:
+    """The response complete with its body."""
+    return replace(response, body=body, length=len(body))
+
+
+def stale_from(stored: StoredResponse, now: float) -> StoredResponse:
+    """The same response, stale from ``now`` on: what a soft purge leaves."""
+    lifetime = min(stored.freshness.lifetime, stored.age(now))
+    return replace(stored, freshness=replace(stored.freshness, lifetime=lifetime))
+
+
+def _timing(
+    head: OriginHead, status: int, directives: ResponseDirectives, policy: Policy
+) -> tuple[Freshness, float, float, float | None]:
+    """(freshness, date, initial age, stated lifetime) of a response."""
+    date_line = head.get(b"date")
+    date = parse_http_date(date_line) if date_line is not None else None
+    if date is None:
+        # RFC 9110 §6.6.1: without a Date the time of arrival stands for it.
+        date = head.response_time
+    expires = head.get(b"expires")
+    expires_at = parse_http_date(expires) if expires is not None else None
+    stated = explicit_lifetime(directives, expires, expires_at, date)
+    freshness = freshness_of(status, directives, stated, policy)
+    if "*" in (member.strip() for member in (head.get(b"vary") or "").split(",")):
+        # RFC 9111 §4.1: a stored response with `Vary: *` never matches a later request.
+        freshness = replace(
+            freshness, no_cache=True, stale_while_revalidate=0.0, stale_if_error=0.0
+        )
+    initial_age = corrected_initial_age(
+        _age_value(head), date, head.request_time, head.response_time
+    )
+    return freshness, date, initial_age, stated
+
+
+def _age_value(head: OriginHead) -> float:
+    """Age in seconds; of several values the first, of a malformed one nothing (§5.1)."""
+    lines = head.get_all(b"age")
+    if not lines:
+        return 0.0
+    first = lines[0].split(",")[0].strip()
+    if _DELTA_SECONDS.fullmatch(first) is None:
+        return 0.0
+    return float(min(int(first[:_MAX_DIGITS]), _MAX_DELTA))
+
+
+def _storable(
+    status: int, directives: ResponseDirectives, stated: float | None, policy: Policy
+) -> bool:
+    """RFC 9111 §3, for GET responses to a shared cache.
+
+    The Authorization that the proxy itself sends does not count (§3.5): it is the proxy's
+    own towards the bucket, and the same for every client.
+    """
+    if directives.no_store or directives.private:
+        return False
+    if status == _OK:
+        return True
+    if stated is not None:
+        return stated > 0
+    return status == _NOT_FOUND and policy.negative_ttl > 0
+
+
+def _is_passed(name: bytes) -> bool:
+    return name in _PASSED or (
+        name.startswith(_METADATA) and _FIELD_NAME.fullmatch(name) is not None
+    )
+
+
+def _client_fields(fields: Fields, date: float) -> Fields:
+    combined: dict[bytes, bytes] = {}
+    for name, value in fields:
+        if _is_passed(name) and _FORBIDDEN_IN_VALUE.search(value) is None:
+            # RFC 9110 §5.3: lines of one name are one list.
+            combined[name] = combined[name] + b", " + value if name in combined else value
+    return (*combined.items(), (b"accept-ranges", b"bytes"), *_date_only(date))
+
+
+def _date_only(date: float) -> Fields:
+    return ((b"date", format_http_date(date).encode("ascii")),)
+
+
+def _entity_tag(head: OriginHead) -> str | None:
+    value = head.get(b"etag")
+    if value is None or _ENTITY_TAG.fullmatch(value.encode("latin-1")) is None:
+        return None
+    return value
+
+
+def _last_modified(head: OriginHead) -> float | None:
+    value = head.get(b"last-modified")
+    return None if value is None else parse_http_date(value)
