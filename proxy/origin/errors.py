@@ -1,0 +1,153 @@
+"""What can go wrong between the proxy and S3, as values that say whose fault it is."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+
+
+class Failure(enum.Enum):
+    """The label of a failed origin request, in logs and metrics."""
+
+    CONNECT = "connect"
+    TIMEOUT = "timeout"
+    THROTTLED = "throttled"
+    SERVER_ERROR = "server_error"
+    MISCONFIGURED = "misconfigured"
+    UNEXPECTED = "unexpected"
+    BROKEN_BODY = "broken_body"
+
+
+_CLIENT_STATUS = {
+    Failure.CONNECT: 502,
+    Failure.TIMEOUT: 504,
+    Failure.THROTTLED: 503,
+    Failure.SERVER_ERROR: 502,
+    Failure.MISCONFIGURED: 502,
+    Failure.UNEXPECTED: 502,
+    Failure.BROKEN_BODY: 502,
+}
+
+RETRY_AFTER_SECONDS = 1
+
+
+class OriginError(Exception):
+    """The origin did not give a usable answer.
+
+    ``origin_status`` and ``code`` are S3's, where it answered at all; ``variable`` is the
+    environment variable to look at, where the configuration is at fault; ``retry_after`` is
+    in seconds.
+    """
+
+    def __init__(
+        self,
+        failure: Failure,
+        message: str,
+        *,
+        origin_status: int | None = None,
+        code: str | None = None,
+        variable: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.failure = failure
+        self.origin_status = origin_status
+        self.code = code
+        self.variable = variable
+        self.retry_after = retry_after
+
+    @property
+    def client_status(self) -> int:
+        """The status that a client gets where nothing stored can stand in."""
+        return _CLIENT_STATUS[self.failure]
+
+
+class PreconditionChangedError(Exception):
+    """The object is no longer the one that a part was asked of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """There is no such object for anybody: 404, or 410. ``denied``: S3 said AccessDenied."""
+
+    status: int
+    denied: bool = False
+
+
+# S3's error codes that the configuration causes, with the variable to look at.
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+_VARIABLE_AT_FAULT = {
+    "InvalidAccessKeyId": "S3_ACCESS_KEY",
+    "SignatureDoesNotMatch": "S3_SECRET_KEY",
+    "InvalidToken": "S3_SESSION_TOKEN",
+    "ExpiredToken": "S3_SESSION_TOKEN",
+    "TokenRefreshRequired": "S3_SESSION_TOKEN",
+    "AuthorizationHeaderMalformed": "S3_REGION",
+    "AuthorizationQueryParametersError": "S3_REGION",
+    "IllegalLocationConstraintException": "S3_REGION",
+    "PermanentRedirect": "S3_REGION",
+    "TemporaryRedirect": "S3_REGION",
+    "NoSuchBucket": "S3_BUCKET",
+    "InvalidBucketName": "S3_BUCKET",
+    "AllAccessDisabled": "S3_BUCKET",
+    "AccountProblem": "S3_ACCESS_KEY",
+    "NotSignedUp": "S3_ACCESS_KEY",
+    "MissingSecurityHeader": "S3_CREDENTIALS",
+    "CredentialsNotSupported": "S3_CREDENTIALS",
+    "UnauthorizedAccess": "S3_CREDENTIALS",
+}
+_CLOCK_CODES = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
+_CODES_OF_ABSENCE = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound"})
+
+_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9.]{1,80})\s*</Code>")
+
+
+def error_code(body: bytes) -> str | None:
+    """S3's ``<Code>`` of an error document; None where there is none."""
+    found = _CODE.search(body)
+    return None if found is None else found[1].decode("ascii")
+
+
+def classify(status: int, code: str | None, retry_after: str | None = None) -> Absent | OriginError:
+    """What an answer that is neither the object nor a 304 means."""
+    if status in (404, 410) and (code is None or code in _CODES_OF_ABSENCE):
+        return Absent(status)
+    if status == 403 and code in (None, "AccessDenied"):
+        return Absent(404, denied=True)
+
+    def error(failure: Failure, message: str, variable: str | None = None) -> OriginError:
+        return OriginError(
+            failure,
+            message,
+            origin_status=status,
+            code=code,
+            variable=variable,
+            retry_after=_seconds(retry_after),
+        )
+
+    named = f"{status} {code}" if code else str(status)
+    if code in _CLOCK_CODES:
+        return error(Failure.MISCONFIGURED, f"{named}: this machine's clock is off", "clock")
+    if code in _VARIABLE_AT_FAULT:
+        variable = _VARIABLE_AT_FAULT[code]
+        return error(Failure.MISCONFIGURED, f"{named}: look at {variable}", variable)
+    if status in (429, 500, 503):
+        return error(Failure.THROTTLED, named)
+    if status >= 500:
+        return error(Failure.SERVER_ERROR, named)
+    if status == 401:
+        return error(Failure.MISCONFIGURED, f"{named}: look at S3_ACCESS_KEY", "S3_ACCESS_KEY")
+    if 300 <= status < 400 and status != 304:
+        return error(
+            Failure.MISCONFIGURED,
+            f"{named}: redirected elsewhere; look at S3_ENDPOINT and S3_REGION",
+            "S3_REGION",
+        )
+    return error(Failure.UNEXPECTED, f"{named}: not an answer to what was asked")
+
+
+def _seconds(retry_after: str | None) -> int:
+    if retry_after is not None and re.fullmatch("[0-9]{1,5}", retry_after):
+        return max(RETRY_AFTER_SECONDS, int(retry_after))
+    return RETRY_AFTER_SECONDS
