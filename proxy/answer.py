@@ -1,0 +1,161 @@
+"""What the gateway gives back: a head with the bytes that belong to it, at hand or to come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from proxy.collapse import Arrival, LaggedBehindError, Reader
+from proxy.core.messages import Everything, Head, Segment
+from proxy.core.ranges import ByteRange
+from proxy.origin.errors import Failure, OriginError, PreconditionChangedError
+from proxy.origin.s3 import Absence, Ask, OriginAnswer, S3Origin
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from proxy.core.cache_status import Handling
+    from proxy.core.messages import StoredResponse
+
+
+class Answer:
+    """An answer to a client: ``body`` is bytes, or a Body that must be closed."""
+
+    __slots__ = ("body", "handling", "head")
+
+    def __init__(self, head: Head, handling: Handling | None, body: bytes | Body) -> None:
+        self.head = head
+        self.handling = handling
+        self.body = body
+
+    def close(self) -> None:
+        """Let go of whatever the body hangs on."""
+        if isinstance(self.body, Body):
+            self.body.close()
+
+
+def from_memory(segments: tuple[Segment, ...], representation: bytes) -> bytes:
+    """The body that segments make of a representation held whole; the very object if whole."""
+    if len(segments) == 1:
+        return _slice(segments[0], representation)
+    return b"".join(_slice(segment, representation) for segment in segments)
+
+
+def _slice(segment: Segment, representation: bytes) -> bytes:
+    if isinstance(segment, bytes):
+        return segment
+    if isinstance(segment, Everything):
+        return representation
+    # Of the whole range CPython gives back the object itself, uncopied.
+    return representation[segment.first : segment.last + 1]
+
+
+class Source(Protocol):
+    """Where a body's slices of the representation come from."""
+
+    def read(self, part: ByteRange | Everything) -> AsyncIterator[bytes]:
+        """The part's bytes; raises OriginError where they will not come."""
+
+    def close(self) -> None:
+        """Stop reading."""
+
+
+class Body:
+    """A body that comes in while it is sent, as an asynchronous iterable of chunks.
+
+    Iterating raises OriginError where it will not come to its end: the client must then see
+    the connection aborted.
+    """
+
+    def __init__(self, segments: tuple[Segment, ...], source: Source) -> None:
+        self._segments = segments
+        self._source = source
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for segment in self._segments:
+            if isinstance(segment, bytes):
+                yield segment
+            else:
+                async for chunk in self._source.read(segment):
+                    yield chunk
+
+    def close(self) -> None:
+        """Stop reading. An iteration that was abandoned need not have ended."""
+        self._source.close()
+
+
+class PartsFromOrigin:
+    """Reads parts of one representation from the origin, each by a range request."""
+
+    def __init__(self, origin: S3Origin, key: str, response: StoredResponse) -> None:
+        self._origin = origin
+        self._key = key
+        self._response = response
+        self._open: tuple[ByteRange, OriginAnswer] | None = None
+
+    async def open(self, part: ByteRange) -> None:
+        """Ask for a part, so that an error can still become the answer's status.
+
+        Raises OriginError; PreconditionChangedError where the object is another by now.
+        """
+        ask = Ask(
+            part=part, etag_of_whole=self._response.etag, length_of_whole=self._response.length
+        )
+        answer = await self._origin.get(self._key, ask)
+        if isinstance(answer, Absence):
+            raise PreconditionChangedError
+        self._open = (part, answer)
+
+    async def read(self, part: ByteRange | Everything) -> AsyncIterator[bytes]:
+        """See Source.read."""
+        assert isinstance(part, ByteRange)
+        if self._open is None or self._open[0] is not part:
+            try:
+                await self.open(part)
+            except PreconditionChangedError as exc:
+                raise _changed() from exc
+        assert self._open is not None
+        _, answer = self._open
+        async for chunk in answer.chunks():
+            yield chunk
+        self.close()
+
+    def close(self) -> None:
+        """See Source.close."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+
+class Following:
+    """Reads along with an arrival; left behind there, it goes on with the origin itself."""
+
+    def __init__(self, arrival: Arrival, alone: PartsFromOrigin, length: int | None) -> None:
+        self._reader: Reader = arrival.reader()
+        self._alone = alone
+        self._length = length
+
+    async def read(self, part: ByteRange | Everything) -> AsyncIterator[bytes]:
+        """See Source.read."""
+        try:
+            async for chunk in self._reader.read(part):
+                yield chunk
+        except LaggedBehindError as lag:
+            if self._length is None:
+                raise OriginError(
+                    Failure.BROKEN_BODY, "too slow for a body of unknown length"
+                ) from lag
+            last = part.last if isinstance(part, ByteRange) else self._length - 1
+            rest = ByteRange(lag.position, last)
+        else:
+            return
+        async for chunk in self._alone.read(rest):
+            yield chunk
+
+    def close(self) -> None:
+        """See Source.close."""
+        self._reader.close()
+        self._alone.close()
+
+
+def _changed() -> OriginError:
+    return OriginError(Failure.BROKEN_BODY, "the object was overwritten while it was sent")
