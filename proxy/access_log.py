@@ -1,0 +1,45 @@
+"""One line a request."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from proxy.core.cache_status import Handling
+
+logger = logging.getLogger("s3proxy.access")
+
+
+def log_request(
+    *,
+    method: str | None,
+    path: str | None,
+    status: int,
+    sent_bytes: int,
+    seconds: float,
+    client: str,
+    handling: Handling | None = None,
+    request_id: str | None = None,
+    complete: bool = True,
+) -> None:
+    """Log a request that is over.
+
+    ``path`` is percent-encoded, without the query; ``sent_bytes`` are the body's;
+    ``complete`` is false where the client did not get the whole answer.
+    """
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    extra: dict[str, object] = {
+        "method": method,
+        "path": path,
+        "status": status,
+        "bytes": sent_bytes,
+        "duration_ms": round(seconds * 1000, 3),
+        "client": client,
+        "cache": None if handling is None else handling.status.value,
+        "request_id": request_id,
+    }
+    if not complete:
+        extra["complete"] = False
+    logger.info("request", extra=extra)

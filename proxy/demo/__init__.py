@@ -1,0 +1,1 @@
+"""The sample bucket that `manage.py demo` serves."""

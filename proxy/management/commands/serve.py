@@ -1,0 +1,34 @@
+"""Production: one worker process, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from proxy import conf
+from proxy.server.run import bind, run, url_of
+
+logger = logging.getLogger("s3proxy.server")
+
+
+class Command(BaseCommand):
+    """``manage.py serve``."""
+
+    help = "Serves the bucket as configured by the environment, until SIGTERM or SIGINT."
+    requires_system_checks = "__all__"
+
+    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002 - Django's signature
+        config = conf.config()
+        try:
+            listener = bind(config)
+        except OSError as exc:
+            raise CommandError(
+                f"cannot listen on {config.host or '*'}:{config.port}: {exc.strerror}; "
+                "SERVER_ADDR or PORT says where"
+            ) from exc
+        logger.info("listening on %s", url_of(listener))
+        if not run(config, listener):
+            raise CommandError("the server did not start; the log says why")
+        logger.info("stopped")

@@ -1,0 +1,180 @@
+"""Django's ASGI handler without what a service that has no database need not pay for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from email.utils import formatdate
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+
+from proxy import metrics
+from proxy.access_log import log_request
+from proxy.origin.errors import OriginError
+from proxy.responses import handling_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+
+    from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+
+    Scope = dict[str, Any]
+    Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
+    AsyncView = Callable[[ASGIRequest], Awaitable[HttpResponseBase]]
+
+# The ASGI extension by which the server offers to cut a connection: {"abort": callable}.
+ABORT_EXTENSION = "s3proxy.abort"
+
+logger = logging.getLogger("s3proxy.server")
+
+_WITHOUT_LENGTH = frozenset({204, 304})
+
+
+class BodyTooLargeError(Exception):
+    """The request's body is longer than the view takes."""
+
+
+class ClientGoneError(Exception):
+    """The client went away before its request was complete."""
+
+
+class LeanRequest(ASGIRequest):
+    """A request whose body stays on the wire until a view asks for it."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        super().__init__(scope, BytesIO())
+        self._receive = receive
+
+    async def read_body(self, limit: int, seconds: float) -> bytes:
+        """The body, of at most ``limit`` bytes, within ``seconds``.
+
+        Raises BodyTooLargeError, ClientGoneError, TimeoutError.
+        """
+        body = bytearray()
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGoneError
+                body += message.get("body", b"")
+                if len(body) > limit:
+                    raise BodyTooLargeError
+                if not message.get("more_body", False):
+                    return bytes(body)
+
+
+class LeanHandler(ASGIHandler):
+    """Runs the middleware chain in the server's own task.
+
+    The stock handler opens two tasks and two thread hops a request, for signals and database
+    connections that nothing here has.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        started = time.perf_counter()
+        request = LeanRequest(scope, receive)
+        chain: AsyncView = self._middleware_chain  # type: ignore[attr-defined]
+        response = await chain(request)
+        sender = _Sender(send)
+        try:
+            complete = await self._respond(request, response, receive, sender)
+        finally:
+            response.close()
+        if not complete:
+            metrics.client_disconnects.inc()
+        metrics.bytes_served.inc(sender.body_bytes)
+        log_request(
+            method=scope["method"],
+            path=scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
+            status=response.status_code,
+            sent_bytes=sender.body_bytes,
+            seconds=time.perf_counter() - started,
+            client=scope.get("s3proxy.client", "-"),
+            handling=handling_of(response),
+            request_id=scope.get("s3proxy.request_id"),
+            complete=complete,
+        )
+
+    async def _respond(
+        self, request: LeanRequest, response: Any, receive: Receive, sender: _Sender
+    ) -> bool:
+        """Send a response; did all of it go out?"""
+        body_is_sent = request.method != "HEAD"
+        if not response.streaming:
+            content = response.content
+            if "Content-Length" not in response and response.status_code not in _WITHOUT_LENGTH:
+                response["Content-Length"] = str(len(content))
+            await sender.start(response)
+            await sender.body(content if body_is_sent else b"", more=False)
+            return True
+        await sender.start(response)
+        return await self._stream(request, response, receive, sender)
+
+    async def _stream(
+        self, request: LeanRequest, response: Any, receive: Receive, sender: _Sender
+    ) -> bool:
+        # A server drops silently what is sent to a client that has gone; without listening, a
+        # stream would go on for nobody.
+        sending = asyncio.create_task(sender.stream(response))
+        listening = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                return False
+            await sending
+        except OriginError:
+            # In the log already. A body that looked complete would be a lie.
+            _abort(request)
+            return False
+        finally:
+            sending.cancel()
+            listening.cancel()
+            await asyncio.gather(sending, listening, return_exceptions=True)
+        return True
+
+
+class _Sender:
+    """Sends one response and counts its body's bytes."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.body_bytes = 0
+
+    async def start(self, response: HttpResponse | StreamingHttpResponse) -> None:
+        if "Date" not in response:
+            response["Date"] = formatdate(usegmt=True)
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": response.status_code,
+                "headers": [
+                    (name.encode("ascii"), value.encode("latin-1"))
+                    for name, value in response.items()
+                ],
+            }
+        )
+
+    async def body(self, chunk: bytes, *, more: bool) -> None:
+        self.body_bytes += len(chunk)
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+
+    async def stream(self, chunks: AsyncIterable[bytes]) -> None:
+        async for chunk in chunks:
+            await self.body(chunk, more=True)
+        await self.body(b"", more=False)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _abort(request: LeanRequest) -> None:
+    extension = request.scope.get("extensions", {}).get(ABORT_EXTENSION)
+    if extension is not None:
+        extension["abort"]()
