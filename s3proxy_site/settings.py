@@ -25,6 +25,7 @@ SECRET_KEY = secrets.token_urlsafe(64)
 ALLOWED_HOSTS = ["*"]
 APPEND_SLASH = False
 USE_TZ = True
+TIME_ZONE = "UTC"
 USE_I18N = False
 
 INSTALLED_APPS = ["django_prometheus", "storages", "proxy", "admin_api"]
