@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("s3proxy.access")
 
 
+def is_on() -> bool:
+    """Is anything logged? To be asked where gathering the facts has a price."""
+    return logger.isEnabledFor(logging.INFO)
+
+
 def log_request(
     *,
     method: str | None,
@@ -28,7 +33,7 @@ def log_request(
     ``path`` is percent-encoded, without the query; ``sent_bytes`` are the body's;
     ``complete`` is false where the client did not get the whole answer.
     """
-    if not logger.isEnabledFor(logging.INFO):
+    if not is_on():
         return
     extra: dict[str, object] = {
         "method": method,

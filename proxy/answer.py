@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from proxy.collapse import Arrival, LaggedBehindError, Reader
+from proxy.arrival import Arrival, LaggedBehindError, Reader
 from proxy.core.messages import Everything, Head, Segment
 from proxy.core.ranges import ByteRange
 from proxy.origin.errors import Failure, OriginError, PreconditionChangedError
-from proxy.origin.s3 import Absence, Ask, OriginAnswer, S3Origin
+from proxy.origin.exchange import Absence, Ask, OriginAnswer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from proxy.core.cache_status import Handling
     from proxy.core.messages import StoredResponse
+    from proxy.origin.s3 import S3Origin
+
+
+# Parts of a stored body are copies; beyond this they are made piece by piece, as they are sent.
+_PIECE_BYTES = 64 * 1024
 
 
 class Answer:
@@ -47,6 +52,13 @@ def _slice(segment: Segment, representation: bytes) -> bytes:
         return representation
     # Of the whole range CPython gives back the object itself, uncopied.
     return representation[segment.first : segment.last + 1]
+
+
+def is_copied_at_length(segments: tuple[Segment, ...], representation: bytes) -> bool:
+    """Would from_memory copy so much that slow clients could fill the memory with copies?"""
+    copied = sum(segment.length for segment in segments if isinstance(segment, ByteRange))
+    whole = len(segments) == 1 and copied == len(representation)
+    return not whole and copied > _PIECE_BYTES
 
 
 class Source(Protocol):
@@ -83,6 +95,22 @@ class Body:
         self._source.close()
 
 
+class FromMemory:
+    """Gives a representation held whole in pieces, each copied when it is its turn."""
+
+    def __init__(self, representation: bytes) -> None:
+        self._representation = representation
+
+    async def read(self, part: ByteRange | Everything) -> AsyncIterator[bytes]:
+        """See Source.read."""
+        assert isinstance(part, ByteRange)
+        for first in range(part.first, part.last + 1, _PIECE_BYTES):
+            yield self._representation[first : min(first + _PIECE_BYTES, part.last + 1)]
+
+    def close(self) -> None:
+        """See Source.close."""
+
+
 class PartsFromOrigin:
     """Reads parts of one representation from the origin, each by a range request."""
 
@@ -91,6 +119,12 @@ class PartsFromOrigin:
         self._key = key
         self._response = response
         self._open: tuple[ByteRange, OriginAnswer] | None = None
+
+    @property
+    def fit_together(self) -> bool:
+        """May several parts make one body? With a strong validator only (RFC 9110 §15.3.7.3)."""
+        etag = self._response.etag
+        return etag is not None and not etag.startswith("W/")
 
     async def open(self, part: ByteRange) -> None:
         """Ask for a part, so that an error can still become the answer's status.
@@ -140,9 +174,9 @@ class Following:
             async for chunk in self._reader.read(part):
                 yield chunk
         except LaggedBehindError as lag:
-            if self._length is None:
+            if self._length is None or not self._alone.fit_together:
                 raise OriginError(
-                    Failure.BROKEN_BODY, "too slow for a body of unknown length"
+                    Failure.BROKEN_BODY, "too slow for a body that cannot be taken up again"
                 ) from lag
             last = part.last if isinstance(part, ByteRange) else self._length - 1
             rest = ByteRange(lag.position, last)

@@ -47,7 +47,7 @@ def limiter_key(address: str) -> str:
     parsed = _parse(address)
     if isinstance(parsed, IPv6Address):
         return str(ip_network((parsed, _IPV6_CLIENT_BITS), strict=False))
-    return address
+    return address if parsed is None else str(parsed)
 
 
 def _is_trusted(address: Address, trusted: Sequence[IPv4Network | IPv6Network]) -> bool:

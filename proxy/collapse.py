@@ -3,229 +3,70 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 from typing import TYPE_CHECKING
 
-from proxy.core.messages import Everything
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable, Sequence
 
-    from proxy.core.messages import StoredResponse
-    from proxy.core.ranges import ByteRange
-    from proxy.origin.errors import OriginError
-
-# How far the slowest reader of a body that is not kept may be behind.
-WINDOW_BYTES = 2 * 1024 * 1024
+    from proxy.arrival import Arrival
+    from proxy.core.messages import Request, StoredResponse
+    from proxy.core.storability import Assessment
 
 
-class LaggedBehindError(Exception):
-    """This reader was left behind; ``position`` is the first byte that it did not get."""
+class Outcome:
+    """What the origin said to a flight.
 
-    def __init__(self, position: int) -> None:
-        super().__init__(position)
-        self.position = position
-
-
-class Arrival:
-    """A representation on its way from the origin, read along by any number of readers.
-
-    While ``keep_bytes`` are not exceeded everything is kept, readers may come at any time and
-    ask for any part. Beyond, only a window is held: the origin is read no faster than the
-    readers take it, and a reader so slow that others would wait for it is left behind.
+    ``shareable``: others than who it was asked for may have it too, if Vary lets them.
     """
 
-    def __init__(
-        self, *, keep_bytes: int, length: int | None, expects_readers: Callable[[], bool]
-    ) -> None:
-        self._keep_bytes = keep_bytes
-        self._expects_readers = expects_readers
-        self.kept = length is None or length <= keep_bytes
-        self._chunks: list[bytes] = []
-        self._offset = 0  # of the first chunk held
-        self._received = 0
-        self._error: OriginError | None = None
-        self._done = False
-        self._changed = asyncio.Event()
-        self._readers: set[Reader] = set()
+    def __init__(self, response: StoredResponse, *, stored: bool, shareable: bool) -> None:
+        self.response = response
+        self.stored = stored
+        self.shareable = shareable
 
-    @property
-    def joinable(self) -> bool:
-        """Can a reader still start at the first byte?"""
-        return self._offset == 0 and self._error is None
-
-    @property
-    def body(self) -> bytes:
-        """The whole body, once it is complete and kept."""
-        assert self._done
-        assert self._offset == 0
-        return b"".join(self._chunks)
-
-    def reader(self) -> Reader:
-        """A reader at the first byte."""
-        reader = Reader(self)
-        self._readers.add(reader)
-        return reader
-
-    async def add(self, chunk: bytes) -> bool:
-        """Take a chunk from the origin; False when nobody wants any more of it."""
-        self._chunks.append(chunk)
-        self._received += len(chunk)
-        if self.kept and self._received > self._keep_bytes:
-            self.kept = False
-        self.wake()
-        if not self.kept:
-            return await self._make_room()
-        return True
-
-    def finish(self) -> None:
-        """The body is complete."""
-        self._done = True
-        self.wake()
-
-    def fail(self, error: OriginError) -> None:
-        """The body will not come to its end."""
-        self._error = error
-        self.wake()
-
-    async def read(self, reader: Reader, part: ByteRange | Everything) -> AsyncIterator[bytes]:
-        """See Reader.read."""
-        reader.position, end = (
-            (0, None)
-            if isinstance(part, Everything)
-            else (
-                part.first,
-                part.last + 1,
-            )
-        )
-        index, offset = 0, self._offset
-        while end is None or reader.position < end:
-            if reader.left_behind:
-                raise LaggedBehindError(reader.position)
-            if not self.kept:
-                # What every reader has taken was dropped in front.
-                index, offset = 0, self._offset
-            while index < len(self._chunks):
-                chunk = self._chunks[index]
-                if offset + len(chunk) > reader.position:
-                    break
-                offset += len(chunk)
-                index += 1
-            else:
-                if self._error is not None:
-                    raise self._error
-                if self._done:
-                    return
-                await self._changed.wait()
-                continue
-            start = reader.position - offset
-            stop = len(chunk) if end is None else min(len(chunk), end - offset)
-            reader.position = offset + stop
-            if not self.kept:
-                self.wake()
-            yield chunk if stop - start == len(chunk) else chunk[start:stop]
-
-    def leave(self, reader: Reader) -> None:
-        """See Reader.close."""
-        self._readers.discard(reader)
-        self.wake()
-
-    async def _make_room(self) -> bool:
-        while True:
-            self._drop_read()
-            if not self._readers and not self._expects_readers():
-                return False
-            if self._received - self._offset <= WINDOW_BYTES:
-                return True
-            if any(reader.position == self._received for reader in self._readers):
-                # Somebody waits for bytes while others dawdle: leave these behind.
-                for reader in [*self._readers]:
-                    if self._received - reader.position > WINDOW_BYTES:
-                        reader.left_behind = True
-                        self._readers.discard(reader)
-                self.wake()
-                continue
-            await self._changed.wait()
-
-    def _drop_read(self) -> None:
-        if self._expects_readers():
-            return
-        needed = min((reader.position for reader in self._readers), default=self._received)
-        dropped = 0
-        while dropped < len(self._chunks):
-            length = len(self._chunks[dropped])
-            if self._offset + length > needed:
-                break
-            self._offset += length
-            dropped += 1
-        del self._chunks[:dropped]
-
-    def wake(self) -> None:
-        """Let everyone who waits look again."""
-        # Who comes later waits for the next change.
-        self._changed.set()
-        self._changed.clear()
+    def is_for(self, request: Request) -> bool:
+        """May it answer a request that joined the flight (RFC 9111 §4)?"""
+        vary = self.response.vary
+        return self.shareable and (vary is None or vary.selects(request.fields))
 
 
-class Reader:
-    """One reader's place in an Arrival. Must be closed."""
-
-    def __init__(self, arrival: Arrival) -> None:
-        self._arrival = arrival
-        self.position = 0
-        self.left_behind = False
-
-    def read(self, part: ByteRange | Everything) -> AsyncIterator[bytes]:
-        """The bytes of a part as they arrive.
-
-        Raises OriginError where they will not come, LaggedBehindError.
-        """
-        return self._arrival.read(self, part)
-
-    def close(self) -> None:
-        """Stop reading; the arrival need not wait for this reader any more."""
-        self._arrival.leave(self)
-
-
-class Purged(enum.Enum):
-    """What a purge did to a flight under way."""
-
-    NO = enum.auto()
-    SOFT = enum.auto()
-    HARD = enum.auto()
-
-
-class Settled:
+class Settled(Outcome):
     """The origin said all there is to say without a body to wait for.
 
     ``response`` is the freshened stored response (``validated``), or an absence.
     """
 
-    def __init__(self, response: StoredResponse, *, validated: bool, stored: bool) -> None:
-        self.response = response
+    def __init__(
+        self, response: StoredResponse, *, validated: bool, stored: bool, shareable: bool
+    ) -> None:
+        super().__init__(response, stored=stored, shareable=shareable)
         self.validated = validated
-        self.stored = stored
 
 
-class Arriving:
+class Arriving(Outcome):
     """A new representation is coming in. ``stored``: it will be, if it gets whole."""
 
-    def __init__(self, response: StoredResponse, arrival: Arrival, *, stored: bool) -> None:
-        self.response = response
+    def __init__(
+        self, response: StoredResponse, arrival: Arrival, *, stored: bool, shareable: bool
+    ) -> None:
+        super().__init__(response, stored=stored, shareable=shareable)
         self.arrival = arrival
-        self.stored = stored
 
 
 class Flight:
     """One origin request under way for a key.
 
-    ``may_store`` is true once a request has joined that did not say no-store.
+    ``asked`` are the fields of the request that it was started for; ``authorized``: among them
+    credentials. ``may_store`` is true once a request has joined that did not say no-store;
+    ``purged`` once a purge, soft or not, has covered the key.
     """
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, asked: Sequence[tuple[bytes, bytes]], *, authorized: bool) -> None:
         self.key = key
+        self.asked = asked
+        self.authorized = authorized
         self.may_store = False
-        self.purged = Purged.NO
+        self.purged = False
         self._outcome: asyncio.Future[Settled | Arriving] = (
             asyncio.get_running_loop().create_future()
         )
@@ -237,6 +78,17 @@ class Flight:
     def expects_readers(self) -> bool:
         """Is there a request that has not yet taken what it came for?"""
         return self._waiting > 0
+
+    def may_keep(self, assessment: Assessment) -> bool:
+        """May the response be stored (RFC 9111 §3, §3.5)?"""
+        allowed = assessment.storable_if_authorized if self.authorized else assessment.storable
+        return allowed and self.may_store
+
+    def may_share(self, assessment: Assessment) -> bool:
+        """May those who joined have the response too (RFC 9111 §3.5, §4)?"""
+        if self.authorized:
+            return assessment.storable_if_authorized
+        return assessment.shareable
 
     def join(self, *, may_store: bool) -> None:
         """Wait along with the others; must be followed by leave()."""
@@ -282,10 +134,18 @@ class Flights:
         """The flight that a request for ``key`` may join."""
         return self._by_key.get(key)
 
-    def start(self, key: str) -> Flight:
-        """A new flight, which takes the place of an unjoinable one."""
-        flight = Flight(key)
-        self._by_key[key] = flight
+    def start(
+        self,
+        key: str,
+        *,
+        asked: Sequence[tuple[bytes, bytes]],
+        authorized: bool,
+        joinable: bool,
+    ) -> Flight:
+        """A new flight, which takes the place of an unjoinable one; or one nobody can join."""
+        flight = Flight(key, asked, authorized=authorized)
+        if joinable:
+            self._by_key[key] = flight
         self._all.add(flight)
         return flight
 
@@ -299,13 +159,12 @@ class Flights:
         self.close_to_joiners(flight)
         self._all.discard(flight)
 
-    def purge(self, matches: Callable[[str], bool], purged: Purged) -> None:
+    def purge(self, matches: Callable[[str], bool]) -> None:
         """Keep matching flights from storing what they began to fetch before.
 
         Requests that come later start anew: they must not see what was purged.
         """
         for flight in self._all:
             if matches(flight.key):
-                if purged is Purged.HARD or flight.purged is Purged.NO:
-                    flight.purged = purged
+                flight.purged = True
                 self.close_to_joiners(flight)

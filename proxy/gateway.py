@@ -11,11 +11,20 @@ import math
 import secrets
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from proxy import metrics
-from proxy.answer import Answer, Body, Following, PartsFromOrigin, from_memory
-from proxy.collapse import Arrival, Arriving, Flight, Flights, Purged, Settled
+from proxy.answer import (
+    Answer,
+    Body,
+    Following,
+    FromMemory,
+    PartsFromOrigin,
+    from_memory,
+    is_copied_at_length,
+)
+from proxy.arrival import Arrival
+from proxy.collapse import Arriving, Flight, Flights, Settled
 from proxy.core import head as heads
 from proxy.core import storability
 from proxy.core.cache_status import CacheStatus, Forward, Handling
@@ -30,19 +39,35 @@ from proxy.core.decision import (
 )
 from proxy.core.ranges import ByteRange
 from proxy.origin.errors import Failure, OriginError, PreconditionChangedError
-from proxy.origin.s3 import WHOLE, Absence, Ask, OriginAnswer, S3Origin
+from proxy.origin.exchange import WHOLE, Absence, Ask, OriginAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxy.core.freshness import Policy
     from proxy.core.messages import Head, Request, StoredResponse
+    from proxy.origin.s3 import S3Origin
     from proxy.purge import Purge
     from proxy.store import Store
 
 logger = logging.getLogger("s3proxy.gateway")
 
+# After a failed revalidation in the background the next may wait: else each stale answer would
+# start one, as fast as the origin can fail.
+_REST_SECONDS = 1.0
+_MOST_RESTING = 4096
+
 _PARTIAL, _NOT_MODIFIED, _GATEWAY_TIMEOUT = 206, 304, 504
+
+
+class Recalled(NamedTuple):
+    """An answer from memory, the response that gave it, and until when it would be the same."""
+
+    head: Head
+    body: bytes
+    handling: Handling
+    stored: StoredResponse
+    valid_until: float
 
 
 class Gateway:
@@ -60,6 +85,7 @@ class Gateway:
         self._policy = policy
         self._clock = clock
         self._flights = Flights()
+        self._rests_until: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def aclose(self) -> None:
@@ -78,9 +104,36 @@ class Gateway:
                 metrics.collapsed.inc()
         return answer
 
+    def recall(self, request: Request) -> Recalled | None:
+        """The answer to a request if a fresh response in memory gives it, else None.
+
+        Of the request only READ_FIELDS need be there, so a response with Vary is left to answer().
+        """
+        now = self._clock()
+        decision = decide(request, self._store.get(request.key), now)
+        if not isinstance(decision, Hit) or decision.stored.vary is not None:
+            return None
+        stored = decision.stored
+        handling = _hit(stored, now)
+        head = self._head(request, stored, handling, now)
+        if head.needs_representation and (
+            stored.body is None or is_copied_at_length(head.segments, stored.body)
+        ):
+            return None
+        body = from_memory(head.segments, stored.body or b"")
+        return Recalled(head, body, handling, stored, _next_second(stored, now))
+
+    def stored(self, key: str) -> StoredResponse | None:
+        """The response stored under a key, which counts as a use of it."""
+        return self._store.get(key)
+
+    def now(self) -> float:
+        """The time by which the gateway decides, in seconds since the epoch."""
+        return self._clock()
+
     def purge(self, purge: Purge) -> int:
         """Carry out a purge, here and in what is being fetched; how many responses it hit."""
-        self._flights.purge(purge.matches, Purged.SOFT if purge.soft else Purged.HARD)
+        self._flights.purge(purge.matches)
         return self._store.purge(purge, self._clock())
 
     async def _answer(self, request: Request) -> Answer:
@@ -89,12 +142,11 @@ class Gateway:
             case Hit(stored):
                 return await self._from_store(request, stored, _hit(stored, now))
             case ServeStale(stored, revalidate):
-                if revalidate and self._flights.get(request.key) is None:
-                    self._take_off(request.key, stored).may_store = True
+                if revalidate and self._may_ask_again(request.key, now):
+                    self._take_off(request, stored, credentials=False).may_store = True
                 return await self._from_store(request, stored, _stale(stored, now))
             case Refuse():
-                handling = Handling(CacheStatus.MISS, detail="only-if-cached")
-                return _refusal(request, _GATEWAY_TIMEOUT, handling)
+                return _only_if_cached(request)
             case Validate(stored, reason):
                 return await self._through_flight(request, stored, reason)
             case Fetch():
@@ -107,10 +159,12 @@ class Gateway:
     ) -> Answer:
         head = self._head(request, stored, handling)
         if stored.body is not None:
-            return Answer(head, handling, from_memory(head.segments, stored.body))
+            return _from_body(head, handling, stored.body)
         if not head.needs_representation:
             return Answer(head, handling, from_memory(head.segments, b""))
         # Only the head is held: the object is too large to store.
+        if request.directives.only_if_cached:
+            return _only_if_cached(request)
         if head.status == _PARTIAL:
             return await self._parts_from_origin(request, stored)
         return await self._through_flight(request, None, Forward.BYPASS)
@@ -119,25 +173,36 @@ class Gateway:
         self, request: Request, stored: StoredResponse | None, reason: Forward
     ) -> Answer:
         """Answer with what a flight brings, one under way or a new one."""
+        alone = False
         while True:
-            flight = self._flights.get(request.key)
+            flight = None if alone else self._flights.get(request.key)
             collapsed = flight is not None
             if flight is None:
-                flight = self._take_off(request.key, stored)
+                flight = self._take_off(request, stored, joinable=not alone)
             flight.join(may_store=not request.directives.no_store)
             try:
                 outcome = await flight.outcome()
-                if isinstance(outcome, Arriving):
+                usable = not collapsed or outcome.is_for(request)
+                if usable and isinstance(outcome, Arriving):
                     answer = self._following(request, outcome, reason, collapsed=collapsed)
             except OriginError as error:
                 return self._without_origin(request, error, reason)
             finally:
                 flight.leave()
+            if not usable:
+                # RFC 9111 §4: what may not be used for the collapsed request, it must ask for.
+                alone = request.authorized or not flight.authorized
+                if not alone:
+                    # What was said to credentials keeps nobody else from collapsing.
+                    self._flights.close_to_joiners(flight)
+                # Looked up again: a purge may have come meanwhile.
+                stored = self._store.get(request.key)
+                continue
             if isinstance(outcome, Settled):
                 return await self._settled(request, outcome, reason, collapsed=collapsed)
             if answer is not None:
                 return answer
-            if not outcome.arrival.kept and request.range is not None:
+            if request.range is not None and outcome.response.length is not None:
                 return await self._parts_from_origin(request, outcome.response)
             # Too large to keep, and its beginning is gone already.
             self._flights.close_to_joiners(flight)
@@ -180,8 +245,12 @@ class Gateway:
         handling = Handling(CacheStatus.BYPASS, fwd=Forward.BYPASS, fwd_status=_PARTIAL)
         head = self._head(request, response, handling)
         parts = PartsFromOrigin(self._origin, request.key, response)
+        first, *others = (part for part in head.segments if isinstance(part, ByteRange))
+        if others and not parts.fit_together:
+            whole = replace(request, range=None)
+            return await self._through_flight(whole, None, Forward.BYPASS)
         try:
-            await parts.open(next(part for part in head.segments if isinstance(part, ByteRange)))
+            await parts.open(first)
         except OriginError as error:
             return self._without_origin(request, error, Forward.BYPASS)
         except PreconditionChangedError:
@@ -197,7 +266,7 @@ class Gateway:
         now = self._clock()
         # Looked up again: a purge may have come meanwhile.
         stored = self._store.get(request.key)
-        if stored is not None and may_stand_in(stored, now):
+        if stored is not None and may_stand_in(request, stored, now):
             handling = Handling(
                 CacheStatus.STALE,
                 fwd=reason,
@@ -207,7 +276,7 @@ class Gateway:
             )
             head = self._head(request, stored, handling)
             if stored.body is not None or not head.needs_representation:
-                return Answer(head, handling, from_memory(head.segments, stored.body or b""))
+                return _from_body(head, handling, stored.body or b"")
         handling = Handling(
             CacheStatus.MISS,
             fwd=reason,
@@ -216,17 +285,46 @@ class Gateway:
         )
         return _refusal(request, error.client_status, handling, error.retry_after)
 
-    def _head(self, request: Request, response: StoredResponse, handling: Handling) -> Head:
+    def _head(
+        self,
+        request: Request,
+        response: StoredResponse,
+        handling: Handling,
+        now: float | None = None,
+    ) -> Head:
         return heads.answer(
             request,
             response,
             handling,
-            age=response.age(self._clock()),
+            age=response.age(self._clock() if now is None else now),
             boundary=secrets.token_hex(16),
         )
 
-    def _take_off(self, key: str, stored: StoredResponse | None) -> Flight:
-        flight = self._flights.start(key)
+    def _may_ask_again(self, key: str, now: float) -> bool:
+        """Is nobody asking the origin about the key, nor has it just failed to answer?"""
+        return self._flights.get(key) is None and now >= self._rests_until.get(key, now)
+
+    def _let_rest(self, key: str) -> None:
+        if len(self._rests_until) >= _MOST_RESTING:
+            self._rests_until.clear()
+        self._rests_until[key] = self._clock() + _REST_SECONDS
+
+    def _take_off(
+        self,
+        request: Request,
+        stored: StoredResponse | None,
+        *,
+        joinable: bool = True,
+        credentials: bool = True,
+    ) -> Flight:
+        """Ask the origin on behalf of a request, with or without the credentials it bears."""
+        key = request.key
+        flight = self._flights.start(
+            key,
+            asked=request.fields,
+            authorized=credentials and request.authorized,
+            joinable=joinable,
+        )
         task = asyncio.create_task(self._fly(flight, stored), name=f"origin {key}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -238,6 +336,7 @@ class Gateway:
         except OriginError as error:
             if stored is not None:
                 metrics.revalidations["failed"].inc()
+                self._let_rest(flight.key)
             flight.fail(error)
         except asyncio.CancelledError:
             flight.fail(OriginError(Failure.CONNECT, "the proxy is stopping"))
@@ -252,6 +351,15 @@ class Gateway:
     async def _exchange(self, flight: Flight, stored: StoredResponse | None) -> None:
         ask = WHOLE if stored is None else Ask(stored.etag, stored.last_modified)
         answer = await self._origin.get(flight.key, ask)
+        if (
+            stored is not None
+            and isinstance(answer, OriginAnswer)
+            and answer.head.status == _NOT_MODIFIED
+            and (flight.purged or not storability.identifies(answer.head, stored))
+        ):
+            # Of what was stored nothing may be used: it was purged, or is another version.
+            answer.close()
+            answer = await self._origin.get(flight.key)
         if isinstance(answer, Absence):
             self._take_absence(flight, answer, stored)
             return
@@ -268,16 +376,23 @@ class Gateway:
     ) -> None:
         if stored is not None:
             metrics.revalidations["removed"].inc()
-        assessment = storability.assess(absence.head, self._policy, status=absence.status)
+        assessment = storability.assess(
+            absence.head, self._policy, status=absence.status, asked=flight.asked
+        )
         response = storability.with_body(assessment.response, b"")
-        kept = self._keep(flight, response, storable=assessment.storable)
-        flight.succeed(Settled(response, validated=False, stored=kept))
+        kept = self._keep(flight, response, storable=flight.may_keep(assessment))
+        shareable = flight.may_share(assessment)
+        flight.succeed(Settled(response, validated=False, stored=kept, shareable=shareable))
 
     def _freshen(self, flight: Flight, answer: OriginAnswer, stored: StoredResponse) -> None:
         metrics.revalidations["not_modified"].inc()
-        assessment = storability.freshen(stored, answer.head, self._policy)
+        assessment = storability.freshen(stored, answer.head, self._policy, flight.asked)
         kept = self._keep(flight, assessment.response, storable=assessment.storable)
-        flight.succeed(Settled(assessment.response, validated=True, stored=kept))
+        flight.succeed(
+            Settled(
+                assessment.response, validated=True, stored=kept, shareable=assessment.shareable
+            )
+        )
 
     async def _take_representation(
         self, flight: Flight, answer: OriginAnswer, stored: StoredResponse | None
@@ -286,8 +401,10 @@ class Gateway:
             metrics.revalidations["replaced"].inc()
         length, most = answer.length, self._policy.max_object_size
         fits = length is None or length <= most
-        assessment = storability.assess(answer.head, self._policy, length=length)
-        storable = assessment.storable and flight.may_store
+        assessment = storability.assess(
+            answer.head, self._policy, length=length, asked=flight.asked
+        )
+        storable = flight.may_keep(assessment)
         if not fits or not storable:
             # Of an object too large the head is kept: it answers HEAD and preconditions, and
             # a part can then be asked for without asking for the whole.
@@ -295,10 +412,22 @@ class Gateway:
         arrival = Arrival(
             keep_bytes=most, length=length, expects_readers=lambda: flight.expects_readers
         )
-        flight.succeed(Arriving(assessment.response, arrival, stored=storable and fits))
+        flight.succeed(
+            Arriving(
+                assessment.response,
+                arrival,
+                stored=storable and fits,
+                shareable=flight.may_share(assessment),
+            )
+        )
         try:
             async for chunk in answer.chunks():
-                if not await arrival.add(chunk):
+                more_wanted = await arrival.add(chunk)
+                if fits and not arrival.kept:
+                    # Larger than it said: what is stored is outdated all the same.
+                    fits = False
+                    self._keep(flight, assessment.response, storable=False)
+                if not more_wanted:
                     return
                 if not arrival.joinable:
                     self._flights.close_to_joiners(flight)
@@ -311,23 +440,20 @@ class Gateway:
         arrival.finish()
         if arrival.kept:
             whole = storability.with_body(assessment.response, arrival.body)
-            self._keep(flight, whole, storable=assessment.storable and flight.may_store)
+            self._keep(flight, whole, storable=flight.may_keep(assessment))
 
     def _keep(self, flight: Flight, response: StoredResponse, *, storable: bool) -> bool:
         """Store what a flight brought, unless that is forbidden; was it stored?
 
         What may not be stored still shows that the stored one no longer holds.
         """
-        now = self._clock()
-        if flight.purged is Purged.HARD:
-            return False
         if not storable:
             self._store.remove(flight.key)
             return False
-        if flight.purged is Purged.SOFT:
-            response = storability.stale_from(response, now)
-        self._store.put(flight.key, response, now)
-        return True
+        if flight.purged:
+            # A flight that took off after the purge may have stored something newer by now.
+            return False
+        return self._store.put(flight.key, response, self._clock())
 
 
 def _hit(stored: StoredResponse, now: float) -> Handling:
@@ -338,8 +464,29 @@ def _stale(stored: StoredResponse, now: float) -> Handling:
     return Handling(CacheStatus.STALE, ttl=_ttl(stored, now))
 
 
+def _next_second(stored: StoredResponse, now: float) -> float:
+    """When Age or the remaining freshness next shows another number of seconds.
+
+    Every decision depends on these two compared with whole numbers, so it holds until then.
+    """
+    age = stored.age(now)
+    remaining = stored.freshness.lifetime - age
+    return now + min(1 - age % 1, remaining % 1 or 1.0)
+
+
+def _from_body(head: Head, handling: Handling, body: bytes) -> Answer:
+    if is_copied_at_length(head.segments, body):
+        return Answer(head, handling, Body(head.segments, FromMemory(body)))
+    return Answer(head, handling, from_memory(head.segments, body))
+
+
 def _ttl(stored: StoredResponse, now: float) -> int:
     return math.floor(stored.freshness.lifetime - stored.age(now))
+
+
+def _only_if_cached(request: Request) -> Answer:
+    handling = Handling(CacheStatus.MISS, detail="only-if-cached")
+    return _refusal(request, _GATEWAY_TIMEOUT, handling)
 
 
 def _refusal(

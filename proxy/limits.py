@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-# A whole number of requests in a whole number of seconds, as close to the rate as this allows.
-_LONGEST_WINDOW_SECONDS = 3600
+# All requests of a window may come at once, so that it must not be long: 0.999 a second is no
+# licence for 999 at a time.
+_LONGEST_WINDOW_SECONDS = 10
+_LONGEST_WAIT_SECONDS = 3600
 
 
 def window_of(requests_per_second: Fraction) -> tuple[int, int]:
-    """(requests, seconds) for a rate: 0.5 is (1, 2), 2.5 is (5, 2)."""
+    """(requests, seconds) close to a rate: 0.5 is (1, 2), 2.5 is (5, 2), 0.01 is (1, 100)."""
+    if requests_per_second * _LONGEST_WINDOW_SECONDS < 1:
+        return 1, min(_LONGEST_WAIT_SECONDS, round(1 / requests_per_second))
     rate = requests_per_second.limit_denominator(_LONGEST_WINDOW_SECONDS)
-    if rate == 0:
-        return 1, _LONGEST_WINDOW_SECONDS
     return rate.numerator, rate.denominator
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import time
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +11,7 @@ from django_prometheus.middleware import Metrics
 from proxy import conf, metrics
 from proxy.client_address import client_address
 from proxy.limits import seconds_to_wait
+from proxy.request_id import new_request_id
 from proxy.responses import error_response
 
 if TYPE_CHECKING:
@@ -28,15 +27,6 @@ _METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "OPTIONS", "CONNECT", "PATCH"}
 )
 _HEALTH_PATH = "/healthz"
-
-# Unique without asking for random bytes each time.
-_process = os.urandom(8).hex()
-_counter = itertools.count(1)
-
-
-def new_request_id() -> str:
-    """An id for one request, unlike any other."""
-    return f"{_process}-{next(_counter):x}"
 
 
 @async_only_middleware
@@ -63,7 +53,7 @@ def observe(get_response: AsyncView) -> AsyncView:
         scope["s3proxy.request_id"] = request_id = new_request_id()
 
         wait = None
-        if config.rate_limit_rps and scope["path"] != _HEALTH_PATH:
+        if config.rate_limit_rps and not _asks_for_health(scope["path"], config.admin_prefix):
             wait = seconds_to_wait(request, client, config.rate_limit_rps)
         if wait is None:
             response = await get_response(request)
@@ -92,3 +82,7 @@ def observe(get_response: AsyncView) -> AsyncView:
         return response
 
     return middleware
+
+
+def _asks_for_health(path: str, admin_prefix: str) -> bool:
+    return path in (_HEALTH_PATH, admin_prefix + _HEALTH_PATH)

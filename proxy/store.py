@@ -39,10 +39,11 @@ class Store:
         stored: StoredResponse | None = self._cache.get_stale(key)
         return stored
 
-    def put(self, key: str, response: StoredResponse, now: float) -> None:
-        """Store a response in place of an older one."""
+    def put(self, key: str, response: StoredResponse, now: float) -> bool:
+        """Store a response in place of an older one; false where it is too large."""
         fresh_for = max(0.0, response.freshness.lifetime - response.age(now))
         self._cache.set(key, response, timeout=fresh_for, stale=None)
+        return self.get(key) is response
 
     def remove(self, key: str) -> bool:
         """Forget the response under a key; whether there was one."""
@@ -56,7 +57,8 @@ class Store:
         else:
             touch = self._make_stale if purge.soft else self._remove_at
             purged = sum(touch(key, now) for key in self._covered(purge))
-        metrics.evicted["purge"].inc(purged)
+        if not purge.soft:
+            metrics.evicted["purge"].inc(purged)
         return purged
 
     def _covered(self, purge: Purge) -> list[str]:

@@ -23,7 +23,10 @@ async def serve_object(request: ASGIRequest) -> HttpResponseBase:
     """Send the object that the path names."""
     if request.method not in ("GET", "HEAD"):
         if request.method == "OPTIONS":
-            return HttpResponse(status=204, headers={"Allow": _ALLOW.decode("ascii")})
+            response = HttpResponse(status=204, headers={"Allow": _ALLOW.decode("ascii")})
+            # Django's type for a body that there is not.
+            del response.headers["Content-Type"]
+            return response
         return error_response(request, 405, ((b"allow", _ALLOW),))
     # Django's own path is decoded too far to tell %2F from /, or bad UTF-8 from U+FFFD.
     raw_path = request.scope.get("raw_path") or quote(request.scope["path"]).encode("ascii")

@@ -4,7 +4,7 @@ Every doubt is settled against reuse:
 
 - Of a repeated directive the first occurrence counts (§4.2.1).
 - Delta-seconds are `[0-9]+` as a token or a quoted string (§1.2.2). Anything else makes a
-  lifetime or a stale window 0; in a request min-fresh and max-stale are then not there at all.
+  lifetime or a stale window 0; in a request only max-age: its other numbers are then not there.
 - A directive that takes no argument counts with one, too (`no-store=1`), and the qualified forms
   `private="x"` and `no-cache="x"` count as unqualified, which §5.2.2 allows.
 - A quoted string hides its commas only if it begins right after the `=` and is closed right before
@@ -45,6 +45,7 @@ class ResponseDirectives:
     proxy_revalidate: bool = False
     public: bool = False
     immutable: bool = False
+    must_understand: bool = False
     max_age: int | None = None
     s_maxage: int | None = None
     stale_while_revalidate: int | None = None
@@ -61,7 +62,7 @@ class ResponseDirectives:
 
 @dataclass(frozen=True, slots=True)
 class RequestDirectives:
-    """What a client asks of caches (RFC 9111 §5.2.1); ages in seconds.
+    """What a client asks of caches (RFC 9111 §5.2.1, RFC 5861 §4); ages in seconds.
 
     `max_stale` is MAX_DELTA where the client takes a response of any staleness.
     """
@@ -72,6 +73,7 @@ class RequestDirectives:
     max_age: int | None = None
     min_fresh: int | None = None
     max_stale: int | None = None
+    stale_if_error: int | None = None
 
     @classmethod
     def parse(cls, values: "Iterable[str]", pragma: "Iterable[str]" = ()) -> "RequestDirectives":
@@ -104,6 +106,7 @@ def _response(lines: tuple[str, ...]) -> ResponseDirectives:
         proxy_revalidate="proxy-revalidate" in found,
         public="public" in found,
         immutable="immutable" in found,
+        must_understand="must-understand" in found,
         max_age=_delta(found, "max-age", invalid=0),
         s_maxage=_delta(found, "s-maxage", invalid=0),
         stale_while_revalidate=_delta(found, "stale-while-revalidate", invalid=0),
@@ -121,6 +124,7 @@ def _request(lines: tuple[str, ...]) -> RequestDirectives:
         max_age=_delta(found, "max-age", invalid=0),
         min_fresh=_delta(found, "min-fresh", invalid=None),
         max_stale=MAX_DELTA if any_staleness else _delta(found, "max-stale", invalid=None),
+        stale_if_error=_delta(found, "stale-if-error", invalid=None),
     )
 
 

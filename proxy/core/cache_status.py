@@ -20,6 +20,7 @@ class Forward(enum.Enum):
     """Why a request went to the origin: RFC 9211 §2.2."""
 
     URI_MISS = "uri-miss"
+    VARY_MISS = "vary-miss"
     STALE = "stale"
     REQUEST = "request"
     BYPASS = "bypass"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from proxy.core.cache_status import Forward
 
 if TYPE_CHECKING:
+    from proxy.core.cache_control import RequestDirectives
     from proxy.core.messages import Request, StoredResponse
 
 
@@ -53,6 +54,10 @@ def decide(request: Request, stored: StoredResponse | None, now: float) -> Decis
     if stored is None:
         return Refuse() if wanted.only_if_cached else Fetch()
 
+    if stored.vary is not None and not stored.vary.selects(request.fields):
+        # §4.1: not without validation; the origin may say that it is the same all the same.
+        return Refuse() if wanted.only_if_cached else Validate(stored, Forward.VARY_MISS)
+
     freshness = stored.freshness
     age = stored.age(now)
     staleness = age - freshness.lifetime
@@ -67,7 +72,7 @@ def decide(request: Request, stored: StoredResponse | None, now: float) -> Decis
             if wanted.min_fresh is None or -staleness >= wanted.min_fresh:
                 return Hit(stored)
             asked_for_less = True
-        elif staleness < freshness.stale_while_revalidate and wanted.min_fresh is None:
+        elif staleness < freshness.stale_while_revalidate and _takes_stale(wanted, staleness):
             return ServeStale(stored, revalidate=not wanted.only_if_cached)
         elif (
             wanted.max_stale is not None
@@ -82,11 +87,22 @@ def decide(request: Request, stored: StoredResponse | None, now: float) -> Decis
     return Validate(stored, Forward.REQUEST if fresh and asked_for_less else Forward.STALE)
 
 
-def may_stand_in(stored: StoredResponse, now: float) -> bool:
+def _takes_stale(wanted: RequestDirectives, staleness: float) -> bool:
+    """Does the client leave it to the cache to send something this stale?"""
+    if wanted.max_stale is not None:
+        # RFC 9111 §5.2.1.2: by no more than the specified number of seconds.
+        return staleness <= wanted.max_stale
+    # §5.2.1.1, §5.2.1.3: who bounds the age, or wants freshness left, wants nothing stale.
+    return wanted.max_age is None and wanted.min_fresh is None
+
+
+def may_stand_in(request: Request, stored: StoredResponse, now: float) -> bool:
     """May it be sent in place of an answer that the origin failed to give (RFC 5861 §4)?"""
     freshness = stored.freshness
-    if freshness.no_cache:
+    if freshness.no_cache or (stored.vary is not None and not stored.vary.selects(request.fields)):
         return False
-    return stored.age(now) - freshness.lifetime < max(
-        freshness.stale_if_error, freshness.stale_while_revalidate, 0.0
-    )
+    window = max(freshness.stale_if_error, freshness.stale_while_revalidate, 0.0)
+    if request.directives.stale_if_error is not None:
+        # The client's own word, where the response leaves it any.
+        window = float(request.directives.stale_if_error) if freshness.may_be_stale else 0.0
+    return stored.age(now) - freshness.lifetime < window

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.core import ranges
+from proxy.core.cache_status import CacheStatus
 from proxy.core.error_page import error_page
 from proxy.core.messages import EVERYTHING, Head, Segment
 from proxy.core.preconditions import Outcome, evaluate, if_range_holds
@@ -19,6 +20,8 @@ _OK, _PARTIAL, _NOT_MODIFIED = 200, 206, 304
 # RFC 9110 §15.4.5: what a 304 carries of the 200 it stands for. Last-Modified only guides a
 # cache where there is no entity tag.
 _ON_NOT_MODIFIED = frozenset({b"cache-control", b"date", b"etag", b"expires"})
+
+_NOT_STORED_BEFORE = frozenset({CacheStatus.MISS, CacheStatus.BYPASS})
 
 
 def answer(
@@ -39,7 +42,13 @@ def answer(
             (*stored.fields, *_negative_freshness(stored), *added),
         )
     # RFC 9110 §13.2.2 orders the steps: preconditions first, then Range.
-    outcome = evaluate(request.conditions, etag=stored.etag, last_modified=stored.last_modified)
+    outcome = evaluate(
+        request.conditions,
+        etag=stored.etag,
+        last_modified=stored.last_modified,
+        stored_date=None if handling.status in _NOT_STORED_BEFORE else stored.date,
+        now=stored.response_time + age - stored.initial_age,
+    )
     if outcome is Outcome.NOT_MODIFIED:
         return _not_modified(stored, added)
     if outcome is Outcome.PRECONDITION_FAILED:
@@ -77,7 +86,8 @@ def cache_fields(handling: Handling, age: float | None) -> Fields:
 def _negative_freshness(stored: StoredResponse) -> Fields:
     # Without it a downstream cache would choose a lifetime of its own for a 404.
     lifetime = int(stored.freshness.lifetime)
-    value = b"max-age=%d" % lifetime if lifetime > 0 else b"no-store"
+    usable = lifetime > 0 and not stored.freshness.no_cache
+    value = b"max-age=%d" % lifetime if usable else b"no-store"
     return ((b"cache-control", value),)
 
 

@@ -17,6 +17,7 @@ _MONTHS: Final = (
 )
 _MONTH_NUMBER: Final = {name.lower(): number for number, name in enumerate(_MONTHS, start=1)}
 _EPOCH: Final = date(1970, 1, 1).toordinal()
+_LAST_DAY: Final = date.max.toordinal() - _EPOCH
 _DAY: Final = 86_400
 # "Wednesday, 06-Nov-94 08:49:37 GMT" is the longest there is; nothing longer gets cached.
 _LONGEST: Final = 33
@@ -101,4 +102,6 @@ def _timestamp(year: int, month: int, day: int, seconds: int) -> float | None:
         days = date(year, month, day).toordinal() - _EPOCH
     except ValueError:
         return None
+    if days + seconds // _DAY > _LAST_DAY:
+        return None  # a leap second behind the last day that can be written
     return float(days * _DAY + seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from proxy.core.cache_control import RequestDirectives
@@ -10,17 +10,19 @@ from proxy.core.preconditions import Conditions
 from proxy.core.ranges import ByteRange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from proxy.core.freshness import Freshness
+    from proxy.core.vary import Vary
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
 _NO_CONDITIONS = Conditions()
 _NO_DIRECTIVES = RequestDirectives()
 
-# What the cache reads of a request; any other field has no say in the answer.
-_READ = frozenset(
+# What the cache reads of a request; any other field has no say in an answer from memory, unless
+# the stored response has Vary.
+READ_FIELDS = frozenset(
     {
         b"if-match",
         b"if-none-match",
@@ -44,7 +46,8 @@ _FIELD_BYTES = 56 + 33 * 2
 class Request:
     """A GET or HEAD for one object.
 
-    ``key`` is the whole S3 key, prefix included.
+    ``key`` is the whole S3 key, prefix included. ``fields`` are all header fields as received,
+    names in lower case: looked at where a stored response has Vary.
     """
 
     method: str
@@ -54,16 +57,17 @@ class Request:
     range: str | None = None
     if_range: str | None = None
     accept: str = ""
+    fields: Sequence[tuple[bytes, bytes]] = field(default=(), repr=False, compare=False)
 
     @classmethod
-    def from_fields(cls, method: str, key: str, fields: Iterable[tuple[bytes, bytes]]) -> Request:
+    def from_fields(cls, method: str, key: str, fields: Sequence[tuple[bytes, bytes]]) -> Request:
         """Read the header fields that matter; names are lower-case, as in an ASGI scope."""
         read: dict[bytes, list[str]] = {}
         for name, value in fields:
-            if name in _READ:
+            if name in READ_FIELDS:
                 read.setdefault(name, []).append(value.decode("latin-1"))
         if not read:
-            return cls(method, key)
+            return cls(method, key, fields=fields)
 
         def combined(name: bytes) -> str | None:
             # RFC 9110 §5.3: lines of one name are one list. A field that may stand once only
@@ -89,10 +93,16 @@ class Request:
             range=combined(b"range"),
             if_range=combined(b"if-range"),
             accept=combined(b"accept") or "",
+            fields=fields,
         )
 
+    @property
+    def authorized(self) -> bool:
+        """Does it carry credentials (RFC 9111 §3.5)?"""
+        return any(name == b"authorization" for name, _ in self.fields)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class StoredResponse:
     """A response of the origin, ready to be sent again.
 
@@ -115,12 +125,14 @@ class StoredResponse:
     response_time: float
     freshness: Freshness
     origin_status: int = 200
+    vary: Vary | None = None
 
     @property
     def __cache_size__(self) -> int:
         """Bytes of memory that this response is accounted for."""
         fields = sum(len(name) + len(value) + _FIELD_BYTES for name, value in self.fields)
-        return _RECORD_BYTES + fields + len(self.body or b"")
+        selecting = 0 if self.vary is None else self.vary.size
+        return _RECORD_BYTES + fields + selecting + len(self.body or b"")
 
     def age(self, now: float) -> float:
         """Current age in seconds, RFC 9111 §4.2.3.

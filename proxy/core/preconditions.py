@@ -33,11 +33,19 @@ class Outcome(Enum):
 
 
 def evaluate(
-    conditions: Conditions, *, etag: str | None, last_modified: float | None, exists: bool = True
+    conditions: Conditions,
+    *,
+    etag: str | None,
+    last_modified: float | None,
+    exists: bool = True,
+    stored_date: float | None = None,
+    now: float | None = None,
 ) -> Outcome:
     """Evaluate in the order of RFC 9110 §13.2.2 against the selected representation.
 
-    `etag` is the field value as sent (`"x"`, `W/"x"`), `last_modified` seconds since the epoch.
+    `etag` is the field value as sent (`"x"`, `W/"x"`), `last_modified` seconds since the epoch,
+    as are `stored_date`, the Date of a response that was stored before, and `now`, which places
+    two-digit years.
     """
     # §13.2.1: ignored where the answer without them would be neither 2xx nor 412.
     if not exists:
@@ -46,13 +54,16 @@ def evaluate(
     if conditions.if_match is not None:
         if not _matches(conditions.if_match, etag):
             return Outcome.PRECONDITION_FAILED
-    elif not _is_unmodified_since(conditions.if_unmodified_since, last_modified):
+    elif not _is_unmodified_since(conditions.if_unmodified_since, last_modified, now):
         return Outcome.PRECONDITION_FAILED
     # Step 3, or step 4 where If-None-Match is absent.
     if conditions.if_none_match is not None:
         if not _matches_none(conditions.if_none_match, etag):
             return Outcome.NOT_MODIFIED
-    elif not _is_modified_since(conditions.if_modified_since, last_modified):
+    # RFC 9111 §4.3.2: to a cache, a stored response that does not say is as old as its Date.
+    elif not _is_modified_since(
+        conditions.if_modified_since, stored_date if last_modified is None else last_modified, now
+    ):
         return Outcome.NOT_MODIFIED
     return Outcome.PROCEED
 
@@ -70,7 +81,8 @@ def if_range_holds(
     # §13.1.5: a DQUOTE in the first three characters tells an entity-tag from a date.
     if '"' in value[:3]:
         return etag is not None and value == etag and _strong_opaque(etag) is not None
-    presented = parse_http_date(value)
+    # A two-digit year is placed by that date; only a match counts, and that is in the past.
+    presented = parse_http_date(value, date)
     if presented is None or last_modified is None or presented != last_modified // 1:
         return False
     # §8.8.2.2: weak unless the response was made at least a second after the modification.
@@ -101,22 +113,26 @@ def _matches_none(if_none_match: str, etag: str | None) -> bool:
     return all(item["opaque"] != opaque for item in _ELEMENT.finditer(if_none_match))
 
 
-def _is_modified_since(if_modified_since: str | None, last_modified: float | None) -> bool:
+def _is_modified_since(
+    if_modified_since: str | None, last_modified: float | None, now: float | None
+) -> bool:
     """RFC 9110 §13.1.3; true where the field must be ignored.
 
     A date later than now is as good as any other, since RFC 7232.
     """
     if if_modified_since is None or last_modified is None:
         return True
-    since = parse_http_date(if_modified_since.strip(_OWS))
+    since = parse_http_date(if_modified_since.strip(_OWS), now)
     return since is None or last_modified // 1 > since
 
 
-def _is_unmodified_since(if_unmodified_since: str | None, last_modified: float | None) -> bool:
+def _is_unmodified_since(
+    if_unmodified_since: str | None, last_modified: float | None, now: float | None
+) -> bool:
     """RFC 9110 §13.1.4; true where the field must be ignored."""
     if if_unmodified_since is None or last_modified is None:
         return True
-    since = parse_http_date(if_unmodified_since.strip(_OWS))
+    since = parse_http_date(if_unmodified_since.strip(_OWS), now)
     return since is None or last_modified // 1 <= since
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from proxy.core.cache_control import ResponseDirectives
 from proxy.core.freshness import (
@@ -15,8 +16,14 @@ from proxy.core.freshness import (
 )
 from proxy.core.http_date import format_http_date, parse_http_date
 from proxy.core.messages import Fields, StoredResponse
+from proxy.core.vary import vary_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _OK, _NOT_FOUND = 200, 404
+# Whose caching is understood as must-understand asks: RFC 9111 §5.2.2.3.
+_UNDERSTOOD = frozenset({200, 404, 410})
 
 # The fields of S3 that reach the client; everything else (x-amz-request-id, Server, …) is
 # between the proxy and S3.
@@ -73,19 +80,30 @@ class OriginHead:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """A response ready to be sent, with the verdict whether it may be stored."""
+    """A response ready to be sent, with what may be done with it.
+
+    ``shareable``: sent to others who asked for the same meanwhile; ``storable``: kept, and
+    ``storable_if_authorized``: even if who asked sent credentials (RFC 9111 §3.5).
+    """
 
     response: StoredResponse
     storable: bool
+    shareable: bool
+    storable_if_authorized: bool
 
 
 def assess(
-    head: OriginHead, policy: Policy, *, status: int | None = None, length: int | None = None
+    head: OriginHead,
+    policy: Policy,
+    *,
+    status: int | None = None,
+    length: int | None = None,
+    asked: Sequence[tuple[bytes, bytes]] = (),
 ) -> Assessment:
     """Read a final response of the origin into a head-only StoredResponse.
 
     ``status`` is what the client gets where that differs from ``head.status``; ``length`` the
-    representation's length in bytes.
+    representation's length in bytes; ``asked`` are the fields of the request it answers.
     """
     sent_status = head.status if status is None else status
     found = sent_status == _OK
@@ -93,7 +111,7 @@ def assess(
     freshness, date, initial_age, stated = _timing(head, sent_status, directives, policy)
     response = StoredResponse(
         status=sent_status,
-        fields=_client_fields(head.fields, date) if found else _date_only(date),
+        fields=_client_fields(head, date) if found else _date_only(date),
         body=None,
         length=length,
         etag=_entity_tag(head) if found else None,
@@ -103,17 +121,46 @@ def assess(
         response_time=head.response_time,
         freshness=freshness,
         origin_status=head.status,
+        vary=vary_of(head.get_all(b"vary"), asked),
     )
-    storable = _storable(sent_status, directives, stated, policy)
-    return Assessment(response, storable)
+    shareable = _shareable(head.status, directives)
+    storable = shareable and _lasts(sent_status, stated, policy)
+    if not (found or storable):
+        # No lifetime of ours may tell a downstream cache to keep what may not be kept.
+        response = replace(response, freshness=replace(freshness, lifetime=0.0))
+    # §3.5; `proxy-revalidate` is not among them.
+    explicit = directives.public or directives.must_revalidate or directives.s_maxage is not None
+    return Assessment(response, storable, shareable, storable and explicit)
 
 
-def freshen(stored: StoredResponse, head: OriginHead, policy: Policy) -> Assessment:
+def identifies(head: OriginHead, stored: StoredResponse) -> bool:
+    """Is a 304 about the stored response? RFC 9111 §4.3.4.
+
+    A strong entity tag must be the same, a weak one by weak comparison, and without either a
+    Last-Modified. Without any validator it can only be: its one was all that was asked about.
+    """
+    etag = _entity_tag(head)
+    if etag is not None:
+        if not etag.startswith("W/"):
+            return etag == stored.etag
+        return stored.etag is not None and etag[2:] == stored.etag.removeprefix("W/")
+    modified = _last_modified(head)
+    return modified is None or stored.last_modified is None or modified == stored.last_modified
+
+
+def freshen(
+    stored: StoredResponse,
+    head: OriginHead,
+    policy: Policy,
+    asked: Sequence[tuple[bytes, bytes]] = (),
+) -> Assessment:
     """The stored response updated from a 304's fields: RFC 9111 §3.2, §4.3.4.
 
-    Everything passed on is replaced; Content-Length and its like are not among that.
+    Everything passed on is replaced; Content-Length and its like are not among that. ``asked``
+    are the fields of the request that made it validated.
     """
-    sent = {name for name, _ in head.fields if _is_passed(name)}
+    of_connection = _of_the_connection(head)
+    sent = {name for name, _ in head.fields if _is_passed(name) and name not in of_connection}
     kept = tuple(
         (name, value) for name, value in stored.fields if name not in sent and name not in _ADDED
     )
@@ -121,8 +168,16 @@ def freshen(stored: StoredResponse, head: OriginHead, policy: Policy) -> Assessm
         (name, value) for name, value in head.fields if name in sent or name in _OF_THE_EXCHANGE
     )
     merged = OriginHead(stored.origin_status, kept + renewed, head.request_time, head.response_time)
-    assessment = assess(merged, policy, status=stored.status, length=stored.length)
-    return replace(assessment, response=replace(assessment.response, body=stored.body))
+    assessment = assess(merged, policy, status=stored.status, length=stored.length, asked=asked)
+    vary = assessment.response.vary
+    if vary is None and stored.vary is not None:
+        vary = stored.vary.given_for(asked)
+    if vary is not None and stored.vary is not None and _is_strong(_entity_tag(head)):
+        # §4.3.4: a strong validator updates all the responses that have it, so it is the same
+        # one for whoever it was sent to before.
+        vary = vary.also(stored.vary)
+    response = replace(assessment.response, body=stored.body, vary=vary)
+    return replace(assessment, response=response)
 
 
 def with_body(response: StoredResponse, body: bytes) -> StoredResponse:
@@ -141,22 +196,16 @@ def _timing(
 ) -> tuple[Freshness, float, float, float | None]:
     """(freshness, date, initial age, stated lifetime) of a response."""
     date_line = head.get(b"date")
-    date = parse_http_date(date_line) if date_line is not None else None
+    arrived = head.response_time
+    date = parse_http_date(date_line, arrived) if date_line is not None else None
     if date is None:
         # RFC 9110 §6.6.1: without a Date the time of arrival stands for it.
-        date = head.response_time
+        date = arrived
     expires = head.get(b"expires")
-    expires_at = parse_http_date(expires) if expires is not None else None
+    expires_at = parse_http_date(expires, arrived) if expires is not None else None
     stated = explicit_lifetime(directives, expires, expires_at, date)
     freshness = freshness_of(status, directives, stated, policy)
-    if "*" in (member.strip() for member in (head.get(b"vary") or "").split(",")):
-        # RFC 9111 §4.1: a stored response with `Vary: *` never matches a later request.
-        freshness = replace(
-            freshness, no_cache=True, stale_while_revalidate=0.0, stale_if_error=0.0
-        )
-    initial_age = corrected_initial_age(
-        _age_value(head), date, head.request_time, head.response_time
-    )
+    initial_age = corrected_initial_age(_age_value(head), date, head.request_time, arrived)
     return freshness, date, initial_age, stated
 
 
@@ -171,16 +220,16 @@ def _age_value(head: OriginHead) -> float:
     return float(min(int(first[:_MAX_DIGITS]), _MAX_DELTA))
 
 
-def _storable(
-    status: int, directives: ResponseDirectives, stated: float | None, policy: Policy
-) -> bool:
-    """RFC 9111 §3, for GET responses to a shared cache.
-
-    The Authorization that the proxy itself sends does not count (§3.5): it is the proxy's
-    own towards the bucket, and the same for every client.
-    """
-    if directives.no_store or directives.private:
+def _shareable(status: int, directives: ResponseDirectives) -> bool:
+    """May it answer anybody but who asked? RFC 9111 §3, §4."""
+    if directives.private:
         return False
+    # §5.2.2.3: the no-store is for caches that do not know this directive.
+    return not directives.no_store or (directives.must_understand and status in _UNDERSTOOD)
+
+
+def _lasts(status: int, stated: float | None, policy: Policy) -> bool:
+    """Has it a lifetime to be stored for, or a validator to be asked about (RFC 9111 §3)?"""
     if status == _OK:
         return True
     if stated is not None:
@@ -194,10 +243,19 @@ def _is_passed(name: bytes) -> bool:
     )
 
 
-def _client_fields(fields: Fields, date: float) -> Fields:
+def _of_the_connection(head: OriginHead) -> set[bytes]:
+    """The fields that are not to go further: RFC 9110 §7.6.1, RFC 9111 §3.1."""
+    options = ",".join(head.get_all(b"connection")).lower().split(",")
+    return {option.strip().encode("latin-1") for option in options}
+
+
+def _client_fields(head: OriginHead, date: float) -> Fields:
+    of_connection = _of_the_connection(head)
     combined: dict[bytes, bytes] = {}
-    for name, value in fields:
-        if _is_passed(name) and _FORBIDDEN_IN_VALUE.search(value) is None:
+    for name, value in head.fields:
+        if name in of_connection or not _is_passed(name):
+            continue
+        if _FORBIDDEN_IN_VALUE.search(value) is None:
             # RFC 9110 §5.3: lines of one name are one list.
             combined[name] = combined[name] + b", " + value if name in combined else value
     return (*combined.items(), (b"accept-ranges", b"bytes"), *_date_only(date))
@@ -216,4 +274,8 @@ def _entity_tag(head: OriginHead) -> str | None:
 
 def _last_modified(head: OriginHead) -> float | None:
     value = head.get(b"last-modified")
-    return None if value is None else parse_http_date(value)
+    return None if value is None else parse_http_date(value, head.response_time)
+
+
+def _is_strong(etag: str | None) -> bool:
+    return etag is not None and not etag.startswith("W/")

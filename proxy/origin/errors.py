@@ -29,6 +29,10 @@ _CLIENT_STATUS = {
     Failure.BROKEN_BODY: 502,
 }
 
+# What an origin answers that could not for the moment: the client may try again.
+_PASSING = frozenset({429, 500, 503})
+_UNAVAILABLE = 503
+
 RETRY_AFTER_SECONDS = 1
 
 
@@ -60,6 +64,8 @@ class OriginError(Exception):
     @property
     def client_status(self) -> int:
         """The status that a client gets where nothing stored can stand in."""
+        if self.origin_status in _PASSING:
+            return _UNAVAILABLE
         return _CLIENT_STATUS[self.failure]
 
 
@@ -98,12 +104,11 @@ _VARIABLE_AT_FAULT = {
     "UnauthorizedAccess": "S3_CREDENTIALS",
 }
 _CLOCK_CODES = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
-_CODES_OF_ABSENCE = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound"})
 
 _CODE = re.compile(rb"<Code>\s*([A-Za-z0-9.]{1,80})\s*</Code>")
 
 
-def error_code(body: bytes) -> str | None:
+def error_code(body: bytes | bytearray) -> str | None:
     """S3's ``<Code>`` of an error document; None where there is none."""
     found = _CODE.search(body)
     return None if found is None else found[1].decode("ascii")
@@ -111,7 +116,7 @@ def error_code(body: bytes) -> str | None:
 
 def classify(status: int, code: str | None, retry_after: str | None = None) -> Absent | OriginError:
     """What an answer that is neither the object nor a 304 means."""
-    if status in (404, 410) and (code is None or code in _CODES_OF_ABSENCE):
+    if status in (404, 410) and code not in _VARIABLE_AT_FAULT:
         return Absent(status)
     if status == 403 and code in (None, "AccessDenied"):
         return Absent(404, denied=True)
@@ -123,7 +128,7 @@ def classify(status: int, code: str | None, retry_after: str | None = None) -> A
             origin_status=status,
             code=code,
             variable=variable,
-            retry_after=_seconds(retry_after),
+            retry_after=_seconds(retry_after) if status in _PASSING else None,
         )
 
     named = f"{status} {code}" if code else str(status)
@@ -132,7 +137,7 @@ def classify(status: int, code: str | None, retry_after: str | None = None) -> A
     if code in _VARIABLE_AT_FAULT:
         variable = _VARIABLE_AT_FAULT[code]
         return error(Failure.MISCONFIGURED, f"{named}: look at {variable}", variable)
-    if status in (429, 500, 503):
+    if status in (429, 503):
         return error(Failure.THROTTLED, named)
     if status >= 500:
         return error(Failure.SERVER_ERROR, named)

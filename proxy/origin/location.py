@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from storages.backends.s3 import S3Storage
 
 DEFAULT_REGION = "us-east-1"
+_TOO_MANY_REQUESTS, _SERVER_ERROR = 429, 500
 
 _AWS_REGIONAL_HOST = re.compile(
     r"(?:.+\.)?s3[.-](?:dualstack\.|fips\.)?(?P<region>[a-z]{2}(?:-[a-z]+)+-[0-9]+)"
@@ -65,6 +66,11 @@ def ask_region(storage: S3Storage) -> str | None:
     except ClientError as exc:
         # A refusal names the region all the same.
         answer = exc.response
+        status = answer["ResponseMetadata"].get("HTTPStatusCode", 0)
+        if status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS:
+            raise OriginError(
+                Failure.THROTTLED, f"{status} when asked for the region", origin_status=status
+            ) from exc
     except (ConnectionError, HTTPClientError) as exc:
         raise OriginError(
             Failure.CONNECT, f"no connection to ask for the region ({type(exc).__name__})"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from proxy import metrics
-from proxy.core.http_date import format_http_date
-from proxy.core.ranges import ByteRange, parse_content_range
+from proxy.core.ranges import parse_content_range
 from proxy.core.storability import OriginHead
+from proxy.origin.blocking import in_thread
 from proxy.origin.errors import (
     Failure,
     OriginError,
@@ -24,11 +24,14 @@ from proxy.origin.errors import (
     classify,
     error_code,
 )
+from proxy.origin.exchange import WHOLE, Absence, Ask, OriginAnswer
 from proxy.origin.location import DEFAULT_REGION, Location, ask_region, locate, region_of_host
+from proxy.origin.report import report
 from proxy.origin.signing import CredentialSource, signature
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
+    from types import SimpleNamespace
 
     from storages.backends.s3 import S3Storage
 
@@ -41,88 +44,17 @@ _READ_BUFFER_BYTES = 256 * 1024
 _CONNECTIONS = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What to ask the origin for beyond the key.
+@dataclass(slots=True)
+class _Trip:
+    """One request on one connection. ``reused``: the connection had been idle before."""
 
-    ``etag`` and ``last_modified`` (seconds since the epoch) make the request conditional;
-    ``part`` asks for a slice of the representation with that entity tag and length (bytes).
-    """
-
-    etag: str | None = None
-    last_modified: float | None = None
-    part: ByteRange | None = None
-    etag_of_whole: str | None = None
-    length_of_whole: int | None = None
-
-    @property
-    def conditional(self) -> bool:
-        """May the answer be a 304?"""
-        return self.etag is not None or self.last_modified is not None
-
-    def headers(self) -> dict[str, str]:
-        """The request's header fields for it."""
-        fields: dict[str, str] = {}
-        if self.etag is not None:
-            fields["If-None-Match"] = self.etag
-        if self.last_modified is not None:
-            fields["If-Modified-Since"] = format_http_date(self.last_modified)
-        if self.part is not None:
-            fields["Range"] = f"bytes={self.part.first}-{self.part.last}"
-        # RFC 9110 §13.1.1: a weak entity tag never matches.
-        if self.etag_of_whole is not None and not self.etag_of_whole.startswith("W/"):
-            fields["If-Match"] = self.etag_of_whole
-        return fields
+    reused: bool = False
 
 
-WHOLE = Ask()
-
-
-@dataclass(frozen=True, slots=True)
-class Absence:
-    """There is no such object: ``status`` is what the client gets, 404 or 410."""
-
-    head: OriginHead
-    status: int
-
-
-class OriginAnswer:
-    """A 200, 206 or 304 whose body is still to come. Whoever holds it must close it."""
-
-    def __init__(self, response: aiohttp.ClientResponse, head: OriginHead, key: str) -> None:
-        self._response = response
-        self._key = key
-        connection = response.connection
-        self._protocol = None if connection is None else connection.protocol
-        self.head = head
-
-    @property
-    def length(self) -> int | None:
-        """The body's length in bytes as announced."""
-        return self._response.content_length
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives.
-
-        Raises OriginError where it breaks off, stalls or is not of the announced length.
-        """
-        try:
-            async for chunk in self._response.content.iter_any():
-                metrics.origin_bytes.inc(len(chunk))
-                yield chunk
-        except TimeoutError as exc:
-            raise _broken("no more of the body in time", self._key, Failure.TIMEOUT) from exc
-        except (aiohttp.ClientError, OSError) as exc:
-            raise _broken(f"the body broke off ({type(exc).__name__})", self._key) from exc
-        if self._protocol is not None and isinstance(
-            self._protocol.exception(), HttpProcessingError
-        ):
-            # More came than Content-Length said: which of the two is wrong cannot be told.
-            raise _broken("the body is longer than Content-Length", self._key)
-
-    def close(self) -> None:
-        """Let go of the connection: back to the pool if the body was read, else closed."""
-        self._response.close()
+async def _note_reuse(
+    _session: aiohttp.ClientSession, context: SimpleNamespace, _params: object
+) -> None:
+    context.trace_request_ctx.reused = True
 
 
 class S3Origin:
@@ -167,22 +99,28 @@ class S3Origin:
         deadline = time.monotonic() + self._timeout
         attempt = 0
         while True:
+            trip = _Trip()
             try:
-                return await self._attempt(key, ask, deadline)
+                return await self._attempt(key, ask, deadline, trip)
             except OriginError as exc:
+                if exc.failure is Failure.CONNECT and trip.reused and time.monotonic() < deadline:
+                    # RFC 9112 §9.3.1: closed while it was idle; that says nothing of the origin.
+                    continue
                 again = exc.failure is Failure.CONNECT or exc.origin_status in _RETRIED
                 pause = random.uniform(0, _BACKOFF_SECONDS * 2**attempt)  # noqa: S311 - jitter
                 if not again or attempt >= self._retries or time.monotonic() + pause >= deadline:
-                    _report(exc, key)
+                    report(exc, key)
                     raise
             attempt += 1
             metrics.origin_retries.inc()
             await asyncio.sleep(pause)
 
-    async def _attempt(self, key: str, ask: Ask, deadline: float) -> OriginAnswer | Absence:
+    async def _attempt(
+        self, key: str, ask: Ask, deadline: float, trip: _Trip
+    ) -> OriginAnswer | Absence:
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                return await self._exchange(key, ask)
+                return await self._exchange(key, ask, trip)
         except TimeoutError as exc:
             raise OriginError(Failure.TIMEOUT, f"no answer within {self._timeout:g} s") from exc
         except aiohttp.ClientResponseError as exc:
@@ -190,9 +128,14 @@ class S3Origin:
                 Failure.UNEXPECTED, f"not HTTP as it should be: {exc.message}"
             ) from exc
         except (aiohttp.ClientError, OSError) as exc:
-            raise OriginError(Failure.CONNECT, f"no connection ({type(exc).__name__})") from exc
+            raise OriginError(
+                Failure.CONNECT,
+                f"no connection to {self._storage.endpoint_url} ({_reason(exc)}); "
+                "look at S3_ENDPOINT",
+                variable="S3_ENDPOINT",
+            ) from exc
 
-    async def _exchange(self, key: str, ask: Ask) -> OriginAnswer | Absence:
+    async def _exchange(self, key: str, ask: Ask, trip: _Trip) -> OriginAnswer | Absence:
         credentials = await self._credentials.current()
         location = self._location or await self._locate()
         url = location.url(key)
@@ -206,7 +149,10 @@ class S3Origin:
         request_time = self._clock()
         started = time.perf_counter()
         response = await self._connections().get(
-            URL(url, encoded=True), headers=headers, allow_redirects=False
+            URL(url, encoded=True),
+            headers=headers,
+            allow_redirects=False,
+            trace_request_ctx=trip,
         )
         metrics.origin_latency.observe(time.perf_counter() - started)
         head = OriginHead(
@@ -243,17 +189,24 @@ class S3Origin:
                 origin_status=status,
                 variable="S3_ENDPOINT",
             )
-        body = await response.content.read(_ERROR_BODY_BYTES)
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > _ERROR_BODY_BYTES:
+                break
         meaning = classify(status, error_code(body), response.headers.get("Retry-After"))
         response.close()
         if isinstance(meaning, OriginError):
+            if meaning.variable == "S3_REGION":
+                # A region that was found out, not configured, may have been found out wrongly.
+                self._location = None
             raise meaning
         if meaning.denied:
             metrics.origin_requests["access_denied"].inc()
             metrics.access_denied.inc()
             logger.warning(
-                "origin denied access to an object; it may be missing, or S3_ACCESS_KEY may lack "
-                "s3:GetObject",
+                "origin denied access to an object; it may be missing, or the credentials may "
+                "lack s3:GetObject",
                 extra={"key": key, "origin_status": status},
             )
         else:
@@ -268,7 +221,7 @@ class S3Origin:
                 if region == "auto":
                     region = region_of_host(endpoint)
                 if region is None:
-                    region = await asyncio.to_thread(ask_region, self._storage)
+                    region = await in_thread(ask_region, self._storage)
                 self._location = locate(
                     endpoint,
                     self._storage.bucket_name,
@@ -279,6 +232,8 @@ class S3Origin:
 
     def _connections(self) -> aiohttp.ClientSession:
         if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_connection_reuseconn.append(_note_reuse)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ttl_dns_cache=30),
                 timeout=aiohttp.ClientTimeout(total=None, sock_read=self._timeout),
@@ -288,8 +243,21 @@ class S3Origin:
                 skip_auto_headers=("User-Agent",),
                 requote_redirect_url=False,
                 raise_for_status=False,
+                trace_configs=[trace],
             )
+            # aiohttp would repeat a request by itself, also on a new connection: beyond
+            # S3_RETRIES, and unseen.
+            self._session._retry_connection = False  # noqa: SLF001
         return self._session
+
+
+def _reason(error: aiohttp.ClientError | OSError) -> str:
+    """Why there is no connection, in the words of the operating system where it has any."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "the name does not resolve"
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    number = cause.errno if isinstance(cause, OSError) else None
+    return os.strerror(number) if number else type(error).__name__
 
 
 def _is_a_part(head: OriginHead, ask: Ask) -> bool:
@@ -304,25 +272,3 @@ def _is_a_part(head: OriginHead, ask: Ask) -> bool:
     if received[2] not in (None, ask.length_of_whole) or etag != ask.etag_of_whole:
         raise PreconditionChangedError
     return True
-
-
-def _broken(message: str, key: str, failure: Failure = Failure.BROKEN_BODY) -> OriginError:
-    error = OriginError(failure, message)
-    _report(error, key)
-    return error
-
-
-def _report(error: OriginError, key: str) -> None:
-    metrics.origin_requests["error"].inc()
-    metrics.origin_errors[error.failure].inc()
-    logger.error(
-        "origin: %s",
-        error,
-        extra={
-            "key": key,
-            "reason": error.failure.value,
-            "origin_status": error.origin_status,
-            "code": error.code,
-            "variable": error.variable,
-        },
-    )

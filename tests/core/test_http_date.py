@@ -52,6 +52,7 @@ def test_reads_an_http_date(value: str, expected: float) -> None:
         pytest.param("Sun, 06 Nov 1994 08:49:37 PST", id="other-zone"),
         pytest.param("Sun, 06 Nov 1994 24:00:00 GMT", id="hour-24"),
         pytest.param("Sun, 06 Nov 1994 08:60:37 GMT", id="minute-60"),
+        pytest.param("Fri, 31 Dec 9999 23:59:60 GMT", id="beyond-the-last-year"),
         pytest.param("Sun, 06 Nov 1994 08:49:61 GMT", id="second-61"),
         pytest.param("Sun, 06 Nov 1994 8:49:37 GMT", id="one-digit-hour"),
         pytest.param("Sun, 6 Nov 1994 08:49:37 GMT", id="one-digit-day"),

@@ -115,6 +115,35 @@ def test_if_modified_since(since: str, last_modified: float | None, expected: Ou
 
 
 @pytest.mark.parametrize(
+    ("since", "expected"),
+    [
+        pytest.param(SAME, NOT_MODIFIED, id="9111-4.3.2-same"),
+        pytest.param(LATER, NOT_MODIFIED, id="9111-4.3.2-stored-before"),
+        pytest.param(EARLIER, PROCEED, id="9111-4.3.2-stored-after"),
+    ],
+)
+def test_if_modified_since_of_a_stored_response_that_does_not_say_is_about_its_date(
+    since: str, expected: Outcome
+) -> None:
+    conditions = Conditions(if_modified_since=since)
+    held = evaluate(conditions, etag=None, last_modified=None, stored_date=MODIFIED)
+    assert held is expected
+    unconcerned = Conditions(if_unmodified_since=EARLIER)
+    assert evaluate(unconcerned, etag=None, last_modified=None, stored_date=MODIFIED) is PROCEED
+    known = evaluate(conditions, etag=None, last_modified=MODIFIED + 60, stored_date=MODIFIED)
+    assert known is PROCEED
+
+
+def test_two_digit_years_are_at_most_50_years_ahead() -> None:  # §5.6.7
+    in_2070 = "Thursday, 06-Nov-70 08:49:37 GMT"
+    for now, expected in ((MODIFIED, PROCEED), (MODIFIED + 30 * 365.25 * 86400, NOT_MODIFIED)):
+        conditions = Conditions(if_modified_since=in_2070)
+        assert evaluate(conditions, etag=None, last_modified=MODIFIED, now=now) is expected
+    unmodified = Conditions(if_unmodified_since=in_2070)
+    assert evaluate(unmodified, etag=None, last_modified=MODIFIED, now=MODIFIED) is FAILED
+
+
+@pytest.mark.parametrize(
     ("since", "last_modified", "expected"),
     [
         pytest.param(SAME, MODIFIED, PROCEED, id="13.1.4-same"),
@@ -228,6 +257,10 @@ def test_if_range(if_range: str | None, etag: str | None, date: float | None, ho
 
 def test_if_range_date_without_last_modified_does_not_hold() -> None:
     assert not if_range_holds(SAME, etag='"x"', last_modified=None, date=MODIFIED + 60)
+
+
+def test_if_range_date_means_the_second_of_the_modification() -> None:
+    assert if_range_holds(SAME, etag=None, last_modified=MODIFIED + 0.5, date=MODIFIED + 2)
 
 
 # Django splits lists at every comma, so its tags here have none.

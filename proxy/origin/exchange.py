@@ -1,0 +1,117 @@
+"""What is asked of the origin, with what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+
+from proxy import metrics
+from proxy.core.http_date import format_http_date
+from proxy.origin.errors import Failure, OriginError
+from proxy.origin.report import report
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from proxy.core.ranges import ByteRange
+    from proxy.core.storability import OriginHead
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What to ask the origin for beyond the key.
+
+    ``etag`` and ``last_modified`` (seconds since the epoch) make the request conditional;
+    ``part`` asks for a slice of the representation with that entity tag and length (bytes).
+    """
+
+    etag: str | None = None
+    last_modified: float | None = None
+    part: ByteRange | None = None
+    etag_of_whole: str | None = None
+    length_of_whole: int | None = None
+
+    @property
+    def conditional(self) -> bool:
+        """May the answer be a 304?"""
+        return self.etag is not None or self.last_modified is not None
+
+    def headers(self) -> dict[str, str]:
+        """The request's header fields for it."""
+        fields: dict[str, str] = {}
+        if self.etag is not None:
+            fields["If-None-Match"] = self.etag
+        if self.last_modified is not None:
+            fields["If-Modified-Since"] = format_http_date(self.last_modified)
+        if self.part is not None:
+            fields["Range"] = f"bytes={self.part.first}-{self.part.last}"
+        # RFC 9110 §13.1.1: a weak entity tag never matches.
+        if self.etag_of_whole is not None and not self.etag_of_whole.startswith("W/"):
+            fields["If-Match"] = self.etag_of_whole
+        return fields
+
+
+WHOLE = Ask()
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """There is no such object: ``status`` is what the client gets, 404 or 410."""
+
+    head: OriginHead
+    status: int
+
+
+class OriginAnswer:
+    """A 200, 206 or 304 whose body is still to come. Whoever holds it must close it."""
+
+    def __init__(self, response: aiohttp.ClientResponse, head: OriginHead, key: str) -> None:
+        self._response = response
+        self._key = key
+        connection = response.connection
+        self._protocol = None if connection is None else connection.protocol
+        self.head = head
+
+    @property
+    def _framed(self) -> bool:
+        fields = self._response.headers
+        return "Content-Length" in fields or "Transfer-Encoding" in fields
+
+    @property
+    def length(self) -> int | None:
+        """The body's length in bytes as announced."""
+        return self._response.content_length
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives.
+
+        Raises OriginError where it breaks off, stalls or is not of the announced length.
+        """
+        try:
+            async for chunk in self._response.content.iter_any():
+                metrics.origin_bytes.inc(len(chunk))
+                yield chunk
+        except TimeoutError as exc:
+            raise _broken("no more of the body in time", self._key, Failure.TIMEOUT) from exc
+        except (aiohttp.ClientError, OSError) as exc:
+            raise _broken(f"the body broke off ({type(exc).__name__})", self._key) from exc
+        error = None if self._protocol is None else self._protocol.exception()
+        if isinstance(error, HttpProcessingError):
+            # More came than Content-Length said: which of the two is wrong cannot be told.
+            raise _broken("the body is longer than Content-Length", self._key)
+        if isinstance(error, OSError) and not self._framed:
+            # RFC 9112 §8: a body that ends with the connection is whole only if that ended well.
+            raise _broken(f"the body broke off ({type(error).__name__})", self._key)
+
+    def close(self) -> None:
+        """Let go of the connection: back to the pool if the body was read, else closed."""
+        self._response.close()
+
+
+def _broken(message: str, key: str, failure: Failure = Failure.BROKEN_BODY) -> OriginError:
+    error = OriginError(failure, message)
+    report(error, key)
+    return error
