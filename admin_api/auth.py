@@ -1,0 +1,76 @@
+"""Who may use the admin interface: whoever has AUTH_TOKEN.
+
+A request carries the token as `X-Auth-Token: T`, as `Authorization: Bearer T`, or in the query as
+`token=T`. The first of these three that is there decides, so that a request cannot try several.
+"""
+
+from __future__ import annotations
+
+import functools
+import hmac
+import logging
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from admin_api.endpoint import refusal
+from proxy import conf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.core.handlers.asgi import ASGIRequest
+    from django.http import HttpResponseBase
+
+    from admin_api.endpoint import View
+
+logger = logging.getLogger("s3proxy.admin")
+
+_HOW = "the admin token is needed: X-Auth-Token: TOKEN, or Authorization: Bearer TOKEN"
+
+
+def token_required(view: View) -> View:
+    """Answer 401 instead of calling ``view`` where the token is missing or wrong."""
+
+    @functools.wraps(view)
+    async def answer(request: ASGIRequest) -> HttpResponseBase:
+        scope = request.scope
+        offered = offered_token(scope["headers"], request.META["QUERY_STRING"].encode())
+        if offered is not None:
+            if hmac.compare_digest(offered, conf.config().auth_token.encode("ascii")):
+                return await view(request)
+            logger.warning(
+                "wrong admin token",
+                extra={
+                    "client": scope.get("s3proxy.client", "-"),
+                    "request_id": scope.get("s3proxy.request_id"),
+                },
+            )
+        response = refusal(401, _HOW)
+        response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+
+    return answer
+
+
+def offered_token(headers: Iterable[tuple[bytes, bytes]], query: bytes) -> bytes | None:
+    """The token that a request carries; None where there is none.
+
+    ``headers`` are raw fields with names in lower case, ``query`` is not yet decoded.
+    """
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in (b"x-auth-token", b"authorization"):
+            # RFC 9110 §5.3: two lines are one value, which is then no right token.
+            fields[name] = fields[name] + b", " + value if name in fields else value
+    if b"x-auth-token" in fields:
+        return fields[b"x-auth-token"].strip(b" \t")
+    # RFC 9110 §11.1: the scheme's name is case-insensitive, what follows is not.
+    scheme, _, credentials = fields.get(b"authorization", b"").strip(b" \t").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return credentials.strip(b" ")
+    for pair in query.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if unquote_to_bytes(name) == b"token":
+            # No token has a space in it, so a plus is a plus, not a form's space.
+            return unquote_to_bytes(value)
+    return None
