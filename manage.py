@@ -7,7 +7,13 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "s3proxy_site.settings")
-    from django.core.management import execute_from_command_line  # noqa: PLC0415 - Django's idiom
+    try:
+        from django.core.management import execute_from_command_line  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"{error}: use the virtual environment's Python, as in .venv/bin/python manage.py, "
+            "or pip install --require-hashes -r requirements/base.txt"
+        ) from None
 
     execute_from_command_line(sys.argv)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,11 @@ async def application(
     if scope["type"] == "http":
         await _handler(scope, receive, send)
     elif scope["type"] == "lifespan":
-        await _lifespan(receive, send)
+        try:
+            await _lifespan(receive, send)
+        except asyncio.CancelledError:
+            # The server was told twice to stop, and waits for nobody.
+            await close_gateway()
     else:
         raise ValueError(f"s3proxy speaks HTTP only, not {scope['type']}")
 

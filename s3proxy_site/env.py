@@ -12,6 +12,7 @@ and so have warnings, which stop nothing:
     s3proxy.W001   AUTH_TOKEN is short
     s3proxy.W002   a variable nobody reads is spelled almost like one of ours
     s3proxy.W003   WEB_CONCURRENCY asks for more workers than this release runs
+    s3proxy.W004   REDIS_URL is set, which this release does not use
 
 An empty value is an unset variable: templates of container hosts hand over optional variables
 as empty strings. So an empty required variable is a missing one.
@@ -150,6 +151,9 @@ def warnings(environ: Mapping[str, str], config: Config | None) -> list[Problem]
         number = str(config.web_concurrency)
         expected = "1: this release runs one worker"
         found.append(Problem("s3proxy.W003", "WEB_CONCURRENCY", number, expected))
+    if config.redis_url is not None:
+        expected = "it to be unset: this release does not share anything between replicas"
+        found.append(Problem("s3proxy.W004", "REDIS_URL", None, expected))
     return found
 
 
@@ -195,7 +199,7 @@ def _size_problems(environ: Mapping[str, str], values: Mapping[str, Any]) -> lis
     largest, room = values.get("max_object_size"), values.get("cache_max_bytes")
     if largest is None or room is None or largest <= room:
         return []
-    value = environ.get("MAX_OBJECT_SIZE") or _BY_NAME["MAX_OBJECT_SIZE"].default
+    value = environ.get("MAX_OBJECT_SIZE") or f"{_BY_NAME['MAX_OBJECT_SIZE'].default}, the default"
     expected = f"at most CACHE_MAX_BYTES, which is {room} bytes"
     return [Problem("s3proxy.E101", "MAX_OBJECT_SIZE", value, expected)]
 

@@ -45,7 +45,7 @@ class TextLines(logging.Formatter):
         extras = "".join(
             f" {key}={_word(value)}"
             for key, value in record.__dict__.items()
-            if key not in _LEFT_OUT
+            if key not in _LEFT_OUT and value is not None
         )
         text = _printable(record.message)
         return f"{_timestamp(record)} {record.levelname:<8} {record.name}: {text}{extras}"

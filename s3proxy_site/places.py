@@ -45,6 +45,8 @@ def endpoint(text: str) -> str:
         raise HintedError("begin with https:// or http://")
     found = _ENDPOINT.fullmatch(text)
     if not found:
+        if _ENDPOINT.fullmatch(text.partition("://")[0] + "://" + text.split("/")[2]):
+            raise HintedError("leave out the path: the bucket goes into S3_BUCKET")
         raise ValueError
     scheme, host = found[1].lower(), _host(found[2])
     port = _port(found[3]) if found[3] else None
@@ -78,7 +80,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         network = ip_network(text)
     except ValueError:
         # Raises again where the address itself is the trouble, not the bits past the prefix.
-        raise HintedError(f"did you mean {ip_network(text, strict=False)}?") from None
+        raise HintedError(f"write {ip_network(text, strict=False)} for the whole network") from None
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         # Peers of a dual-stack socket are compared as the IPv4 addresses they are.
         mapped = network.network_address.ipv4_mapped

@@ -81,24 +81,23 @@ class LeanHandler(ASGIHandler):
         chain: AsyncView = self._middleware_chain  # type: ignore[attr-defined]
         response = await chain(request)
         sender = _Sender(send)
+        complete = False
         try:
             complete = await self._respond(request, response, receive, sender)
         finally:
             response.close()
-        if not complete:
-            metrics.client_disconnects.inc()
-        metrics.bytes_served.inc(sender.body_bytes)
-        log_request(
-            method=scope["method"],
-            path=scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
-            status=response.status_code,
-            sent_bytes=sender.body_bytes,
-            seconds=time.perf_counter() - started,
-            client=scope.get("s3proxy.client", "-"),
-            handling=handling_of(response),
-            request_id=scope.get("s3proxy.request_id"),
-            complete=complete,
-        )
+            metrics.bytes_served.inc(sender.body_bytes)
+            log_request(
+                method=scope["method"],
+                path=scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
+                status=response.status_code,
+                sent_bytes=sender.body_bytes,
+                seconds=time.perf_counter() - started,
+                client=scope.get("s3proxy.client", "-"),
+                handling=handling_of(response),
+                request_id=scope.get("s3proxy.request_id"),
+                complete=complete,
+            )
 
     async def _respond(
         self, request: LeanRequest, response: Any, receive: Receive, sender: _Sender
@@ -107,7 +106,13 @@ class LeanHandler(ASGIHandler):
         body_is_sent = request.method != "HEAD"
         if not response.streaming:
             content = response.content
-            if "Content-Length" not in response and response.status_code not in _WITHOUT_LENGTH:
+            # Nothing to send for a HEAD says nothing of what a GET would be sent.
+            known = content or body_is_sent
+            if (
+                known
+                and "Content-Length" not in response
+                and response.status_code not in _WITHOUT_LENGTH
+            ):
                 response["Content-Length"] = str(len(content))
             await sender.start(response)
             await sender.body(content if body_is_sent else b"", more=False)
@@ -125,6 +130,7 @@ class LeanHandler(ASGIHandler):
         try:
             await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
             if not sending.done():
+                metrics.client_disconnects.inc()
                 return False
             await sending
         except OriginError:

@@ -2,43 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import http
+import logging
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, ClassVar
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from proxy import conf
 from proxy.access_log import log_request
+from proxy.client_address import client_address
 from proxy.core.error_page import error_page
+from proxy.core.messages import READ_FIELDS
+from proxy.request_id import new_request_id
+from proxy.server.close_delimited import close_delimited
+from proxy.server.deadlines import Deadlines, Sweeper
+from proxy.server.framing import (
+    BAD_REQUEST,
+    FRAMING_FIELDS,
+    HEAD_TOO_LARGE,
+    MAX_HEAD_BYTES,
+    Field,
+    fault,
+    head_bytes,
+)
 from proxy.server.handler import ABORT_EXTENSION
-from proxy.server.progress import bytes_taken
+from proxy.server.tcp import bytes_taken, reset
 
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Callable
 
-    from uvicorn.server import ServerState
+    from proxy.server.close_delimited import Application
 
-MAX_HEAD_BYTES = 32 * 1024
-# Between the parts of a request head: ": " and CRLF of a field; " HTTP/1.1" and the like.
-_FIELD_OVERHEAD = 4
-_LINE_OVERHEAD = 16
+# The only fields that have a say, in the framing or in the answer.
+LOOKED_AT = FRAMING_FIELDS | READ_FIELDS
 
-_BAD_REQUEST, _REQUEST_TIMEOUT, _HEAD_TOO_LARGE = 400, 408, 431
+_REQUEST_TIMEOUT, _STOPPING = 408, 503
+# How much is parsed at once: a packet of many small requests must not become many waiting ones.
+_PIECE_BYTES = 4096
+# In place of a status: close, because what was asked is answered already.
+_NO_ANSWER = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """Seconds that a client may take: to send a head, and without taking any bytes."""
-
-    read: float
-    write: float
-
-    @property
-    def interval(self) -> float:
-        """How often to look, so that a deadline is kept to within half a second."""
-        return max(0.02, min(0.25, self.read / 4, self.write / 4))
+# uvicorn warns of each malformed request, which the access line already tells.
+_logger = logging.getLogger("s3proxy.server.protocol")
+_logger.setLevel(logging.ERROR)
 
 
 class RefusedError(Exception):
@@ -49,47 +58,35 @@ class RefusedError(Exception):
         self.status = status
 
 
-class Sweeper:
-    """Looks after the deadlines of every connection of one server.
+class Trailers(list[Field]):
+    """Takes the fields behind a request's body, and keeps none (RFC 9110 §6.5.1).
 
-    One timer for all: none is set or cancelled on the way of a request.
+    Raises RefusedError where they go on beyond what a head may have.
     """
 
-    _sweepers: ClassVar[WeakKeyDictionary[ServerState, Sweeper]] = WeakKeyDictionary()
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes = 0
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
-        self.deadlines = deadlines
-        self.connections: set[HttpProtocol] = set()
-        self._loop = loop
-        self._timer: asyncio.TimerHandle | None = None
+    def append(self, field: Field) -> None:
+        self._bytes += head_bytes(b"", b"", (field,))
+        if self._bytes > MAX_HEAD_BYTES:
+            raise RefusedError(_NO_ANSWER)
 
-    @classmethod
-    def of(cls, state: ServerState, loop: asyncio.AbstractEventLoop) -> Sweeper:
-        """The sweeper of a server."""
-        sweeper = cls._sweepers.get(state)
-        if sweeper is None:
-            config = conf.config()
-            sweeper = cls(loop, Deadlines(config.read_timeout, config.write_timeout))
-            cls._sweepers[state] = sweeper
-        return sweeper
 
-    def add(self, connection: HttpProtocol) -> None:
-        """Look after a connection from now on."""
-        self.connections.add(connection)
-        if self._timer is None:
-            self._timer = self._loop.call_later(self.deadlines.interval, self._sweep)
+class OneAheadFlow(FlowControl):
+    """Reads nothing further while requests wait for those before them.
 
-    def discard(self, connection: HttpProtocol) -> None:
-        """The connection is gone."""
-        self.connections.discard(connection)
+    Else a client that sends requests faster than it takes answers would fill the memory.
+    """
 
-    def _sweep(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        for connection in tuple(self.connections):
-            connection.check_deadlines(now, self.deadlines)
-        if self.connections:
-            self._timer = self._loop.call_later(self.deadlines.interval, self._sweep)
+    def __init__(self, transport: asyncio.Transport, has_waiting: Callable[[], bool]) -> None:
+        super().__init__(transport)
+        self._has_waiting = has_waiting
+
+    def resume_reading(self) -> None:
+        if not self._has_waiting():
+            super().resume_reading()
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -97,13 +94,24 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.logger = _logger
+        self._held = b""
+        self.flow = OneAheadFlow(transport, self._has_waiting)
         self._sweeper = Sweeper.of(self.server_state, self.loop)
         self._sweeper.add(self)
         self._running: RequestResponseCycle | None = None
-        # When the head that is now being read began; None between requests and in bodies.
-        self._head_began: float | None = self.loop.time()
-        self._head_bytes = 0
+        # When the head that is now being read began, or the rest of a body that nobody wants;
+        # None between requests and while a request is answered.
+        self._reading_since: float | None = self.loop.time()
+        # When the last answer was given, or taken where it is still in the buffers.
+        self._idle_since: float | None = None
+        self._head_bytes = self._packet_bytes = 0
+        # The fields of the current head that anything here looks at.
+        self._fields: list[Field] = []
+        self._in_body = False
+        self._message_ended = False
         self._refused: int | None = None
+        self._lingering_since: float | None = None
         self._taken = 0
         self._taken_at: float | None = None
 
@@ -117,48 +125,125 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if len(data) <= _PIECE_BYTES and not self._held:
+            self._parse(data)
+            return
+        self._held += data
+        self._parse_held()
+
+    def _parse_held(self) -> None:
+        """Parse what has come, as long as no request waits for those before it."""
+        while self._held and not self.pipeline and not self.transport.is_closing():
+            piece, self._held = self._held[:_PIECE_BYTES], self._held[_PIECE_BYTES:]
+            self._parse(piece)
+        if self._held:
+            self.flow.pause_reading()
+        else:
+            self.flow.resume_reading()
+
+    def _has_waiting(self) -> bool:
+        """Do requests, parsed or not, wait for those before them?"""
+        return bool(self.pipeline or self._held)
+
+    def _parse(self, data: bytes) -> None:
         if self._refused is not None:
             return
-        began = self._head_began
+        self._message_ended = False
+        self._idle_since = None
+        self._packet_bytes = len(data)
         super().data_received(data)
         if self._closing:
             return
-        if self._head_began is None and self._idle and self.timeout_keep_alive_task is None:
-            # Line ends between requests: not a head yet, but no longer idle either.
-            self._head_began = self.loop.time()
-        if self._head_began is not None and self._head_began == began:
+        if self._reading_since is None:
+            if self._idle and self._idle_since is None:
+                # The rest of a body, or line ends between requests: not a head yet, but no
+                # longer idle either.
+                self._reading_since = self.loop.time()
+        elif not self._in_body and not self._message_ended:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
-                self.refuse(_HEAD_TOO_LARGE)
+                self.refuse(HEAD_TOO_LARGE)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more; whoever has asked before is still answered."""
+        if self._lingering_since is not None or (self._idle and not self.pipeline):
+            return False
+        self.cycle.keep_alive = False
+        return True
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._head_began is None:
-            self._head_began = self.loop.time()
-            self._head_bytes = 0
+        self._head_bytes = 0
+        if self._reading_since is None:
+            self._reading_since = self.loop.time()
 
     def on_headers_complete(self) -> None:
-        self._head_began = None
-        self._check_head()
+        self._reading_since = None
+        status = self._fault()
+        if status is not None:
+            # The parser replaces an exception of its callbacks by one of its own.
+            self._head_error = RefusedError(status)
+            raise self._head_error
+        if self.url == b"*":
+            # OPTIONS asks it of the server as a whole, for which any path can answer.
+            self.url = b"/"
+        if self._answer_at_once():
+            return
         super().on_headers_complete()
+        self._in_body = True
+        # The request has its fields; what the parser calls fields from here on are trailers.
+        self.headers = Trailers()
         if self.parser.should_upgrade():
             # No protocol to upgrade to, and the parser takes nothing more from here on.
             self.cycle.keep_alive = False
 
+    def _fault(self) -> int | None:
+        method = self.parser.get_method()
+        # A head that came in one small packet need not be measured.
+        if (self._packet_bytes > MAX_HEAD_BYTES or self._head_bytes) and head_bytes(
+            method, self.url, self.headers
+        ) > MAX_HEAD_BYTES:
+            return HEAD_TOO_LARGE
+        self._fields = [field for field in self.headers if field[0] in LOOKED_AT]
+        return fault(method, self.url, self.parser.get_http_version(), self._fields)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_body = False
+        self._message_ended = True
+        if self._idle:
+            # It was the rest of a body, after the answer.
+            self._reading_since = None
+            self._idle_since = self.loop.time()
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._refused is not None and not self.pipeline:
+        # The sweeper looks after this deadline too.
+        self._unset_keepalive_if_required()
+        if self._idle:
+            self._idle_since = self.loop.time()
+        if self._refused is not None and self._idle:
             self._send_refusal(self._refused)
+        if self._held:
+            # Not from here: the parser may be the caller.
+            self.loop.call_soon(self._parse_held)
+
+    def _answer_at_once(self) -> bool:
+        """Is the request answered already, without the application? A subclass may."""
+        return False
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature
-        """The parser, or a callback of ours, refused the head."""
+        """The parser, or a callback of ours, refused what came."""
+        if self._in_body:
+            # Its request has an answer, or will have one; a second would pass for the next's.
+            self.refuse(_NO_ANSWER)
+            return
         error = getattr(self, "_head_error", None)
-        self.refuse(error.status if isinstance(error, RefusedError) else _BAD_REQUEST)
+        self.refuse(error.status if isinstance(error, RefusedError) else BAD_REQUEST)
 
     def refuse(self, status: int) -> None:
         """Answer with an error once the requests before it are answered, then close."""
         self._refused = status
-        self.flow.pause_reading()
         if self._idle:
             self._send_refusal(status)
 
@@ -169,16 +254,26 @@ class HttpProtocol(HttpToolsProtocol):
             if self._taken_at is None or taken != self._taken:
                 self._taken, self._taken_at = taken, now
             elif now - self._taken_at >= deadlines.write:
-                self.transport.abort()
+                reset(self.transport)
+            if self._idle_since is not None:
+                self._idle_since = now
             return
         self._taken_at = None
-        began = self._head_began
-        if began is not None and self._idle and now - began >= deadlines.read:
-            if self._head_bytes:
+        if self._lingering_since is not None:
+            if now - self._lingering_since >= deadlines.read:
+                self.transport.close()
+        elif (
+            self._reading_since is not None
+            and self._idle
+            and now - self._reading_since >= deadlines.read
+        ):
+            if self._head_bytes and not self._in_body:
                 self.refuse(_REQUEST_TIMEOUT)
             else:
                 # Nothing was asked, so nothing is answered.
                 self.transport.close()
+        elif self._idle_since is not None and now - self._idle_since >= deadlines.idle:
+            self.transport.close()
 
     @property
     def _closing(self) -> bool:
@@ -191,66 +286,68 @@ class HttpProtocol(HttpToolsProtocol):
         running = self._running
         return running is None or running.response_complete
 
-    def _check_head(self) -> None:
-        """RFC 9112 §3.2, §6.1, §6.3: what the parser lets pass though it is ambiguous."""
-        size = len(self.url) + _LINE_OVERHEAD
-        hosts = lengths = codings = 0
-        for name, value in self.headers:
-            size += len(name) + len(value) + _FIELD_OVERHEAD
-            if name == b"host":
-                hosts += 1
-            elif name == b"content-length":
-                lengths += 1
-            elif name == b"transfer-encoding":
-                codings += 1
-        if size > MAX_HEAD_BYTES:
-            self._refuse_head(_HEAD_TOO_LARGE)
-        needed = 1 if self.parser.get_http_version() == "1.1" else 0
-        if not needed <= hosts <= 1 or lengths > 1 or (lengths and codings) or codings > 1:
-            self._refuse_head(_BAD_REQUEST)
-
-    def _refuse_head(self, status: int) -> None:
-        # The parser replaces an exception of its callbacks by one of its own.
-        self._head_error = RefusedError(status)
-        raise self._head_error
-
     def _send_refusal(self, status: int) -> None:
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._lingering_since is not None:
             return
-        date = (b"date", formatdate(usegmt=True).encode("ascii"))
-        head = error_page(status, "GET", "", (date, (b"connection", b"close")))
+        self._idle_since = None
+        if status != _NO_ANSWER:
+            self._write_error(status)
+        # RFC 9112 §9.6: closed with bytes unread, TCP would reset the connection, and the client
+        # might never see the answer. So end our side, and read on for a while.
+        self._lingering_since = self.loop.time()
+        self.flow.resume_reading()
+        self.transport.write_eof()
+
+    def _write_error(self, status: int) -> None:
+        request_id = new_request_id()
+        added = (
+            (b"date", formatdate(usegmt=True).encode("ascii")),
+            (b"x-request-id", request_id.encode("ascii")),
+            (b"connection", b"close"),
+        )
+        head = error_page(status, "GET", "", added)
         body = b"".join(part for part in head.segments if isinstance(part, bytes))
         lines = b"".join(b"%b: %b\r\n" % field for field in head.fields)
-        self.transport.write(
-            b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, _PHRASES[status], lines, body)
-        )
-        self.transport.close()
+        phrase = http.HTTPStatus(status).phrase.encode("ascii")
+        self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, phrase, lines, body))
         log_request(
             method=None,
             path=None,
             status=status,
             sent_bytes=len(body),
             seconds=0.0,
-            client=self.client[0] if self.client else "-",
+            client=client_address(self.client[0] if self.client else None, (), ()),
+            request_id=request_id,
         )
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Application) -> None:
         self._running = cycle
         extensions: dict[str, Any] = cycle.scope.setdefault("extensions", {})
         extensions[ABORT_EXTENSION] = {"abort": lambda: self._abort(cycle)}
-        super()._start_asgi_task(cycle, app)
+        if cycle.scope["http_version"] == "1.0":
+            app = close_delimited(cycle, app)
+        super()._start_asgi_task(cycle, self._until_stopped(cycle, app))
+
+    def _until_stopped(self, cycle: RequestResponseCycle, app: Application) -> Application:
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await app(scope, receive, send)
+            except asyncio.CancelledError:
+                # The server stops, and the time to finish what was running is over. uvicorn
+                # would log a traceback for each, and make a 500 of it.
+                if cycle.response_started:
+                    self._abort(cycle)
+                else:
+                    cycle.disconnected = True
+                    self._write_error(_STOPPING)
+                    self.transport.close()
+
+        return application
 
     def _abort(self, cycle: RequestResponseCycle) -> None:
         # As if the client had gone: nothing more is sent, and nothing looks complete.
         cycle.disconnected = True
-        self.transport.abort()
+        reset(self.transport)
 
     def _unsupported_upgrade_warning(self) -> None:
         """RFC 9110 §7.8: a server may ignore Upgrade, and this one always does."""
-
-
-_PHRASES = {
-    _BAD_REQUEST: b"Bad Request",
-    _REQUEST_TIMEOUT: b"Request Timeout",
-    _HEAD_TOO_LARGE: b"Request Header Fields Too Large",
-}

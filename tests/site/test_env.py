@@ -132,7 +132,7 @@ def test_a_broken_rule_is_reported_under_its_id(rule: str, environ: dict[str, st
 def test_the_size_rule_names_the_default_it_is_broken_by() -> None:
     [problem] = refused(RULES["s3proxy.E101"])
     assert problem.variable == "MAX_OBJECT_SIZE"
-    assert problem.value == "16777216"
+    assert problem.value == "16777216, the default"
     assert problem.expected == "at most CACHE_MAX_BYTES, which is 8388608 bytes"
 
 
@@ -173,9 +173,14 @@ def test_port_is_checked_even_where_server_addr_goes_before_it() -> None:
         ("REQUEST_TIMEOUT", "1.5", "write 1.5s"),
         ("S3_ENDPOINT", "s3.amazonaws.com", "begin with https:// or http://"),
         ("S3_ENDPOINT", "https://k:s@h", "credentials belong in S3_ACCESS_KEY and S3_SECRET_KEY"),
+        (
+            "S3_ENDPOINT",
+            "https://h/bucket",
+            "leave out the path: the bucket goes into S3_BUCKET",
+        ),
         ("SERVER_ADDR", "8080", "write a colon before the port"),
         ("SERVER_ADDR", "::1:80", "write an IPv6 address in brackets, as in [::1]:8080"),
-        ("TRUSTED_PROXIES", "10.0.0.1/8", "did you mean 10.0.0.0/8?"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", "write 10.0.0.0/8 for the whole network"),
         ("S3_PREFIX", "/site", "leave out the leading /"),
     ],
 )

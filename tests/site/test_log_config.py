@@ -135,4 +135,4 @@ def test_a_traceback_is_kept(formatter: logging.Formatter) -> None:
 
 def test_values_of_several_words_are_quoted_in_text_lines() -> None:
     line = TextLines().format(record(agent='a "b"', key="x=y", none=None, empty=""))
-    assert line.endswith(r'done agent="a \"b\"" key="x=y" none=None empty=""')
+    assert line.endswith(r'done agent="a \"b\"" key="x=y" empty=""')

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Command(BaseCommand):
     """``manage.py runserver``, in place of Django's, which is WSGI."""
 
-    help = "Serves for development: as `serve` does, reloading when the code changes."
+    help = "Serve for development: as `serve` does, reloading when the code changes."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("address", nargs="?", help="[host]:port, by default SERVER_ADDR")

@@ -16,7 +16,7 @@ logger = logging.getLogger("s3proxy.server")
 class Command(BaseCommand):
     """``manage.py serve``."""
 
-    help = "Serves the bucket as configured by the environment, until SIGTERM or SIGINT."
+    help = "Serve the bucket as configured by the environment, until SIGTERM or SIGINT."
     requires_system_checks = "__all__"
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002 - Django's signature
@@ -28,7 +28,8 @@ class Command(BaseCommand):
                 f"cannot listen on {config.host or '*'}:{config.port}: {exc.strerror}; "
                 "SERVER_ADDR or PORT says where"
             ) from exc
-        logger.info("listening on %s", url_of(listener))
+        where = f"{config.host or '*'}:{listener.getsockname()[1]}"
+        logger.info("listening on %s, %s", where, url_of(listener))
         if not run(config, listener):
             raise CommandError("the server did not start; the log says why")
         logger.info("stopped")

@@ -1,7 +1,8 @@
-"""How much of what was written to a socket the peer has taken."""
+"""What asyncio's transports do not tell of TCP, or not do to it."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import sys
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 _ACKED_OFFSET = 120
 _ACKED_END = _ACKED_OFFSET + 8
 _ACKED = struct.Struct("=Q")
+
+_NO_LINGERING = struct.pack("ii", 1, 0)
 
 
 def bytes_taken(transport: asyncio.Transport) -> int:
@@ -33,3 +36,16 @@ def bytes_taken(transport: asyncio.Transport) -> int:
             acked: int = _ACKED.unpack_from(info, _ACKED_OFFSET)[0]
             return acked
     return -transport.get_write_buffer_size()
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection so that the peer knows that it has not got everything.
+
+    ``abort`` alone sends what the kernel still has and then an orderly end, which an HTTP/1.0
+    client takes for the end of the body; a peer that reads nothing would keep those megabytes.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family != socket.AF_UNIX:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
+    transport.abort()

@@ -1,0 +1,209 @@
+"""The door to memory: says what the gateway says, for as long as the gateway says it."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+from weakref import ref
+
+import pytest
+
+from proxy.core.messages import Request
+from proxy.purge import Purge
+from proxy.server import fast_door
+from proxy.server.fast_door import FastDoor
+from proxy.server.protocol import LOOKED_AT
+from tests.gateway.subject import Proxy
+from tests.origins import ScriptedOrigin, conditional, respond
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+BODY = b"0123456789"
+FIELDS = {"Cache-Control": "max-age=10", "Content-Type": "text/plain", "ETag": '"v1"'}
+
+
+@pytest.fixture
+async def proxy(origin: ScriptedOrigin) -> AsyncIterator[Proxy]:
+    origin.on("k", respond(200, BODY, FIELDS))
+    async with Proxy(origin.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def door(proxy: Proxy) -> FastDoor:
+    return FastDoor(proxy.gateway, "")
+
+
+def asked(
+    door: FastDoor, *fields: tuple[bytes, bytes], method: bytes = b"GET", target: bytes = b"/k"
+) -> tuple[int, bytes, bytes] | None:
+    found = door.answer(
+        method, target, [(b"host", b"h"), *(f for f in fields if f[0] in LOOKED_AT)]
+    )
+    if found is None:
+        return None
+    reply, body = found
+    return reply.status, reply.head, body
+
+
+def as_the_gateway_says(proxy: Proxy, *fields: tuple[bytes, bytes]) -> tuple[int, bytes, bytes]:
+    recalled = proxy.gateway.recall(Request.from_fields("GET", "k", fields))
+    assert recalled is not None
+    lines = [b"%b: %b\r\n" % field for field in recalled.head.fields]
+    head = b"HTTP/1.1 %d " % recalled.head.status, b"".join(lines) + b"x-request-id: "
+    return recalled.head.status, head[1], recalled.body
+
+
+async def test_what_is_not_stored_is_left_to_the_application(door: FastDoor) -> None:
+    assert asked(door) is None
+
+
+async def test_a_hit_is_answered(door: FastDoor, proxy: Proxy) -> None:
+    await proxy.get("k")
+    found = asked(door)
+    assert found is not None
+    status, head, body = found
+    assert (status, body) == (200, BODY)
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert head.endswith(b"\r\nx-request-id: ")
+    assert b"\r\nx-cache: HIT\r\n" in head
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (),
+        ((b"if-none-match", b'"v1"'),),
+        ((b"if-none-match", b'"other"'),),
+        ((b"if-match", b'"other"'),),
+        ((b"range", b"bytes=2-4"),),
+        ((b"range", b"bytes=99-"),),
+        ((b"cache-control", b"max-age=4"),),
+        ((b"cache-control", b"min-fresh=5"),),
+        ((b"user-agent", b"whoever"),),
+    ],
+)
+async def test_each_moment_it_says_what_the_gateway_says(
+    door: FastDoor, proxy: Proxy, fields: tuple[tuple[bytes, bytes], ...]
+) -> None:
+    await proxy.get("k")
+    for _ in range(40):
+        proxy.clock.advance(0.26)
+        recalled = proxy.gateway.recall(Request.from_fields("GET", "k", fields))
+        found = asked(door, *fields)
+        if recalled is None:
+            assert found is None
+        else:
+            assert found is not None
+            status, head, body = as_the_gateway_says(proxy, *fields)
+            assert (found[0], found[2]) == (status, body)
+            assert found[1].partition(b"\r\n")[2] == head
+
+
+async def test_an_age_counts_the_seconds(door: FastDoor, proxy: Proxy) -> None:
+    await proxy.get("k")
+    ages = []
+    for _ in range(6):
+        found = asked(door)
+        assert found is not None
+        ages.append(int(found[1].partition(b"\r\nage: ")[2].partition(b"\r\n")[0]))
+        proxy.clock.advance(0.5)
+    assert ages == [0, 0, 1, 1, 2, 2]
+
+
+async def test_nothing_is_answered_past_its_freshness(door: FastDoor, proxy: Proxy) -> None:
+    await proxy.get("k")
+    proxy.clock.advance(9.999)
+    assert asked(door) is not None
+    proxy.clock.advance(0.001)
+    assert asked(door) is None
+
+
+@pytest.mark.parametrize("soft", [False, True])
+async def test_a_purge_ends_it_at_once(door: FastDoor, proxy: Proxy, soft: bool) -> None:
+    await proxy.get("k")
+    assert asked(door) is not None
+    proxy.gateway.purge(Purge(frozenset({"k"}), soft=soft))
+    assert asked(door) is None
+
+
+async def test_a_new_version_is_answered_at_once(
+    door: FastDoor, proxy: Proxy, origin: ScriptedOrigin
+) -> None:
+    await proxy.get("k")
+    assert asked(door) is not None
+    origin.on("k", conditional(b"new", '"v2"', headers={"Cache-Control": "max-age=10"}))
+    await proxy.get("k", "Cache-Control: no-cache")
+    found = asked(door)
+    assert found is not None
+    assert found[2] == b"new"
+    assert b'"v2"' in found[1]
+
+
+@pytest.mark.parametrize("name", [b"content-length", b"transfer-encoding"])
+async def test_a_request_with_a_body_is_left_to_the_application(
+    door: FastDoor, proxy: Proxy, name: bytes
+) -> None:
+    await proxy.get("k")
+    assert asked(door, (name, b"3")) is None
+
+
+@pytest.mark.parametrize("method", [b"POST", b"OPTIONS", b"DELETE"])
+async def test_other_methods_are_left_to_the_application(
+    door: FastDoor, proxy: Proxy, method: bytes
+) -> None:
+    await proxy.get("k")
+    assert asked(door, method=method) is None
+
+
+@pytest.mark.parametrize("target", [b"/..", b"/%zz", b"/", b"*", b"/" + b"k" * 2000])
+async def test_targets_that_name_no_key_are_left_to_the_application(
+    door: FastDoor, proxy: Proxy, target: bytes
+) -> None:
+    await proxy.get("k")
+    assert asked(door, target=target) is None
+
+
+async def test_a_head_has_the_fields_of_a_get_and_no_body(door: FastDoor, proxy: Proxy) -> None:
+    await proxy.get("k")
+    get, head = asked(door), asked(door, method=b"HEAD")
+    assert get is not None
+    assert head is not None
+    assert (head[1], head[2]) == (get[1], b"")
+
+
+async def test_what_a_client_makes_up_does_not_fill_memory(
+    door: FastDoor, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_door, "_REMEMBERED", 50)
+    await proxy.get("k")
+    for number in range(200):
+        assert asked(door, target=b"/k?%d" % number) is not None
+    assert len(door._replies) <= 50
+    asked(door, target=b"/k?" + b"x" * 5000)
+    assert all(len(target) < 5000 for _, target, _ in door._replies)
+    asked(door, *[(b"range", b"")] * 100)
+    assert all(len(fields) < 100 for _, _, fields in door._replies)
+
+
+async def test_remembering_keeps_no_body_alive(door: FastDoor, proxy: Proxy) -> None:
+    await proxy.get("k")
+    assert asked(door) is not None
+    stored = proxy.store.get("k")
+    assert stored is not None
+    alive = ref(stored)
+    del stored
+    proxy.gateway.purge(Purge(everything=True))
+    gc.collect()
+    assert alive() is None
+
+
+async def test_a_long_part_is_left_to_the_application(
+    proxy: Proxy, door: FastDoor, origin: ScriptedOrigin
+) -> None:
+    origin.on("long", respond(200, b"x" * 300_000, FIELDS))
+    await proxy.get("long")
+    assert asked(door, target=b"/long") is not None
+    assert asked(door, (b"range", b"bytes=0-9"), target=b"/long") is not None
+    assert asked(door, (b"range", b"bytes=1-"), target=b"/long") is None
