@@ -28,7 +28,8 @@ class ServeProcess:
         inherited = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
         self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
             [sys.executable, str(MANAGE_PY), "serve"],
-            env={**inherited, **configuration},
+            # A person reads along, unless told otherwise.
+            env={"LOG_FORMAT": "text", **inherited, **configuration},
             stdin=subprocess.DEVNULL,
             stdout=output,
             # A group of its own: Ctrl-C reaches this process alone, which then stops that one
