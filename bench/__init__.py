@@ -1,0 +1,1 @@
+"""Measures the proxy beside nginx, Varnish, stock Django and bare loops, on loopback."""
