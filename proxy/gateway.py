@@ -1,12 +1,7 @@
-"""The way of a request: look up, decide, collapse, fetch, store, answer.
-
-The only place where the pure core, the cache and the origin meet.
-"""
+"""The way of a request: look up, decide, answer from memory or from what is being fetched."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import math
 import secrets
 import time
@@ -23,10 +18,8 @@ from proxy.answer import (
     from_memory,
     is_copied_at_length,
 )
-from proxy.arrival import Arrival
-from proxy.collapse import Arriving, Flight, Flights, Settled
+from proxy.collapse import Arriving, Settled
 from proxy.core import head as heads
-from proxy.core import storability
 from proxy.core.cache_status import CacheStatus, Forward, Handling
 from proxy.core.decision import (
     Fetch,
@@ -38,8 +31,8 @@ from proxy.core.decision import (
     may_stand_in,
 )
 from proxy.core.ranges import ByteRange
-from proxy.origin.errors import Failure, OriginError, PreconditionChangedError
-from proxy.origin.exchange import WHOLE, Absence, Ask, OriginAnswer
+from proxy.fetcher import Fetcher
+from proxy.origin.errors import OriginError, PreconditionChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,13 +42,6 @@ if TYPE_CHECKING:
     from proxy.origin.s3 import S3Origin
     from proxy.purge import Purge
     from proxy.store import Store
-
-logger = logging.getLogger("s3proxy.gateway")
-
-# After a failed revalidation in the background the next may wait: else each stale answer would
-# start one, as fast as the origin can fail.
-_REST_SECONDS = 1.0
-_MOST_RESTING = 4096
 
 _PARTIAL, _NOT_MODIFIED, _GATEWAY_TIMEOUT = 206, 304, 504
 
@@ -82,18 +68,12 @@ class Gateway:
     ) -> None:
         self._store = store
         self._origin = origin
-        self._policy = policy
         self._clock = clock
-        self._flights = Flights()
-        self._rests_until: dict[str, float] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._fetcher = Fetcher(store, origin, policy, clock)
 
     async def aclose(self) -> None:
         """Give up what is being fetched and close the connections to the origin."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._origin.aclose()
+        await self._fetcher.aclose()
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request; whoever gets the answer must close it."""
@@ -133,7 +113,7 @@ class Gateway:
 
     def purge(self, purge: Purge) -> int:
         """Carry out a purge, here and in what is being fetched; how many responses it hit."""
-        self._flights.purge(purge.matches)
+        self._fetcher.flights.purge(purge.matches)
         return self._store.purge(purge, self._clock())
 
     async def _answer(self, request: Request) -> Answer:
@@ -142,8 +122,8 @@ class Gateway:
             case Hit(stored):
                 return await self._from_store(request, stored, _hit(stored, now))
             case ServeStale(stored, revalidate):
-                if revalidate and self._may_ask_again(request.key, now):
-                    self._take_off(request, stored, credentials=False).may_store = True
+                if revalidate and self._fetcher.may_ask_again(request.key, now):
+                    self._fetcher.take_off(request, stored, credentials=False).may_store = True
                 return await self._from_store(request, stored, _stale(stored, now))
             case Refuse():
                 return _only_if_cached(request)
@@ -175,10 +155,10 @@ class Gateway:
         """Answer with what a flight brings, one under way or a new one."""
         alone = False
         while True:
-            flight = None if alone else self._flights.get(request.key)
+            flight = None if alone else self._fetcher.flights.get(request.key)
             collapsed = flight is not None
             if flight is None:
-                flight = self._take_off(request, stored, joinable=not alone)
+                flight = self._fetcher.take_off(request, stored, joinable=not alone)
             flight.join(may_store=not request.directives.no_store)
             try:
                 outcome = await flight.outcome()
@@ -194,7 +174,7 @@ class Gateway:
                 alone = request.authorized or not flight.authorized
                 if not alone:
                     # What was said to credentials keeps nobody else from collapsing.
-                    self._flights.close_to_joiners(flight)
+                    self._fetcher.flights.close_to_joiners(flight)
                 # Looked up again: a purge may have come meanwhile.
                 stored = self._store.get(request.key)
                 continue
@@ -205,7 +185,7 @@ class Gateway:
             if request.range is not None and outcome.response.length is not None:
                 return await self._parts_from_origin(request, outcome.response)
             # Too large to keep, and its beginning is gone already.
-            self._flights.close_to_joiners(flight)
+            self._fetcher.flights.close_to_joiners(flight)
 
     async def _settled(
         self, request: Request, outcome: Settled, reason: Forward, *, collapsed: bool
@@ -299,161 +279,6 @@ class Gateway:
             age=response.age(self._clock() if now is None else now),
             boundary=secrets.token_hex(16),
         )
-
-    def _may_ask_again(self, key: str, now: float) -> bool:
-        """Is nobody asking the origin about the key, nor has it just failed to answer?"""
-        return self._flights.get(key) is None and now >= self._rests_until.get(key, now)
-
-    def _let_rest(self, key: str) -> None:
-        if len(self._rests_until) >= _MOST_RESTING:
-            self._rests_until.clear()
-        self._rests_until[key] = self._clock() + _REST_SECONDS
-
-    def _take_off(
-        self,
-        request: Request,
-        stored: StoredResponse | None,
-        *,
-        joinable: bool = True,
-        credentials: bool = True,
-    ) -> Flight:
-        """Ask the origin on behalf of a request, with or without the credentials it bears."""
-        key = request.key
-        flight = self._flights.start(
-            key,
-            asked=request.fields,
-            authorized=credentials and request.authorized,
-            joinable=joinable,
-        )
-        task = asyncio.create_task(self._fly(flight, stored), name=f"origin {key}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return flight
-
-    async def _fly(self, flight: Flight, stored: StoredResponse | None) -> None:
-        try:
-            await self._exchange(flight, stored)
-        except OriginError as error:
-            if stored is not None:
-                metrics.revalidations["failed"].inc()
-                self._let_rest(flight.key)
-            flight.fail(error)
-        except asyncio.CancelledError:
-            flight.fail(OriginError(Failure.CONNECT, "the proxy is stopping"))
-            raise
-        except Exception as exc:
-            # Whoever waits must not wait for ever, and gets a 500.
-            logger.exception("an origin request ended in a defect of the proxy")
-            flight.fail(exc)
-        finally:
-            self._flights.end(flight)
-
-    async def _exchange(self, flight: Flight, stored: StoredResponse | None) -> None:
-        ask = WHOLE if stored is None else Ask(stored.etag, stored.last_modified)
-        answer = await self._origin.get(flight.key, ask)
-        if (
-            stored is not None
-            and isinstance(answer, OriginAnswer)
-            and answer.head.status == _NOT_MODIFIED
-            and (flight.purged or not storability.identifies(answer.head, stored))
-        ):
-            # Of what was stored nothing may be used: it was purged, or is another version.
-            answer.close()
-            answer = await self._origin.get(flight.key)
-        if isinstance(answer, Absence):
-            self._take_absence(flight, answer, stored)
-            return
-        try:
-            if stored is not None and answer.head.status == _NOT_MODIFIED:
-                self._freshen(flight, answer, stored)
-            else:
-                await self._take_representation(flight, answer, stored)
-        finally:
-            answer.close()
-
-    def _take_absence(
-        self, flight: Flight, absence: Absence, stored: StoredResponse | None
-    ) -> None:
-        if stored is not None:
-            metrics.revalidations["removed"].inc()
-        assessment = storability.assess(
-            absence.head, self._policy, status=absence.status, asked=flight.asked
-        )
-        response = storability.with_body(assessment.response, b"")
-        kept = self._keep(flight, response, storable=flight.may_keep(assessment))
-        shareable = flight.may_share(assessment)
-        flight.succeed(Settled(response, validated=False, stored=kept, shareable=shareable))
-
-    def _freshen(self, flight: Flight, answer: OriginAnswer, stored: StoredResponse) -> None:
-        metrics.revalidations["not_modified"].inc()
-        assessment = storability.freshen(stored, answer.head, self._policy, flight.asked)
-        kept = self._keep(flight, assessment.response, storable=assessment.storable)
-        flight.succeed(
-            Settled(
-                assessment.response, validated=True, stored=kept, shareable=assessment.shareable
-            )
-        )
-
-    async def _take_representation(
-        self, flight: Flight, answer: OriginAnswer, stored: StoredResponse | None
-    ) -> None:
-        if stored is not None:
-            metrics.revalidations["replaced"].inc()
-        length, most = answer.length, self._policy.max_object_size
-        fits = length is None or length <= most
-        assessment = storability.assess(
-            answer.head, self._policy, length=length, asked=flight.asked
-        )
-        storable = flight.may_keep(assessment)
-        if not fits or not storable:
-            # Of an object too large the head is kept: it answers HEAD and preconditions, and
-            # a part can then be asked for without asking for the whole.
-            self._keep(flight, assessment.response, storable=storable)
-        arrival = Arrival(
-            keep_bytes=most, length=length, expects_readers=lambda: flight.expects_readers
-        )
-        flight.succeed(
-            Arriving(
-                assessment.response,
-                arrival,
-                stored=storable and fits,
-                shareable=flight.may_share(assessment),
-            )
-        )
-        try:
-            async for chunk in answer.chunks():
-                more_wanted = await arrival.add(chunk)
-                if fits and not arrival.kept:
-                    # Larger than it said: what is stored is outdated all the same.
-                    fits = False
-                    self._keep(flight, assessment.response, storable=False)
-                if not more_wanted:
-                    return
-                if not arrival.joinable:
-                    self._flights.close_to_joiners(flight)
-        except OriginError as error:
-            arrival.fail(error)
-            return
-        except BaseException:
-            arrival.fail(OriginError(Failure.BROKEN_BODY, "the proxy is stopping"))
-            raise
-        arrival.finish()
-        if arrival.kept:
-            whole = storability.with_body(assessment.response, arrival.body)
-            self._keep(flight, whole, storable=flight.may_keep(assessment))
-
-    def _keep(self, flight: Flight, response: StoredResponse, *, storable: bool) -> bool:
-        """Store what a flight brought, unless that is forbidden; was it stored?
-
-        What may not be stored still shows that the stored one no longer holds.
-        """
-        if not storable:
-            self._store.remove(flight.key)
-            return False
-        if flight.purged:
-            # A flight that took off after the purge may have stored something newer by now.
-            return False
-        return self._store.put(flight.key, response, self._clock())
 
 
 def _hit(stored: StoredResponse, now: float) -> Handling:

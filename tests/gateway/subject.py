@@ -222,4 +222,4 @@ class Proxy:
 
     async def idle(self) -> None:
         """Wait until nothing is being fetched any more."""
-        await self.until(lambda: not self.gateway._tasks)
+        await self.until(lambda: self.gateway._fetcher.is_idle)

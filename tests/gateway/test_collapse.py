@@ -161,7 +161,7 @@ async def test_a_follower_that_comes_late_gets_all_from_the_start(
     origin.on("a", drip(b"abcdefghij", piece=2, gate=gate))
     leader = proxy.begin("a")
     gate.admit(4)
-    await proxy.until(lambda: len(proxy.gateway._flights) == 1)
+    await proxy.until(lambda: len(proxy.gateway._fetcher.flights) == 1)
     late = proxy.begin("a")
     gate.open()
     assert (await late).body == b"abcdefghij"
@@ -237,7 +237,7 @@ async def test_a_defect_in_a_flight_is_raised_to_all_and_logged(
         with pytest.raises(ZeroDivisionError):
             await asyncio.wait_for(request, 5)
     assert any(record.exc_info for record in caplog.records)
-    assert len(proxy.gateway._flights) == 0
+    assert len(proxy.gateway._fetcher.flights) == 0
 
 
 @pytest.mark.parametrize("size", [1000, 3_000_000], ids=["stored", "too large"])
@@ -251,7 +251,7 @@ async def test_a_body_that_has_arrived_is_not_kept_by_what_brought_it(
             super().__init__(**options)
             arrivals.append(ref(self))
 
-    monkeypatch.setattr("proxy.gateway.Arrival", Watched)
+    monkeypatch.setattr("proxy.fetcher.Arrival", Watched)
     proxy = await new_proxy(max_object_size=1_000_000)
     origin.on("a", respond(body=b"x" * size))
     gc.collect()

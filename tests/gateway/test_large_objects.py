@@ -45,7 +45,7 @@ async def proxy(new_proxy: NewProxy) -> Proxy:
 
 
 def arrivals(proxy: Proxy) -> list[Arrival]:
-    outcomes = [flight._outcome for flight in proxy.gateway._flights._all]
+    outcomes = [flight._outcome for flight in proxy.gateway._fetcher.flights._all]
     results = [done.result() for done in outcomes if done.done() and done.exception() is None]
     return [result.arrival for result in results if isinstance(result, Arriving)]
 

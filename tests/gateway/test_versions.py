@@ -180,7 +180,7 @@ class Versions(RuleBasedStateMachine):
 
     def _streaming_since(self, key: str) -> list[int]:
         """The ticks since which bodies that may be joined have been on their way."""
-        flight = self.gateway._flights.get(key)
+        flight = self.gateway._fetcher.flights.get(key)
         if flight is None or not flight._outcome.done():
             return []
         # Read before its head came, after the last purge: any tick in between will do.
@@ -248,7 +248,7 @@ class Versions(RuleBasedStateMachine):
     def nothing_is_forgotten(self) -> None:
         if hasattr(self, "s3") and self.s3.gate.is_set():
             assert not self.asked
-            assert len(self.gateway._flights) == 0
+            assert len(self.gateway._fetcher.flights) == 0
 
 
 Versions.TestCase.settings = settings(

@@ -1,0 +1,213 @@
+"""Flights from the origin into the store: ask, tell who waits, store what may be stored."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from proxy import metrics
+from proxy.arrival import Arrival
+from proxy.collapse import Arriving, Flight, Flights, Settled
+from proxy.core import storability
+from proxy.origin.errors import Failure, OriginError
+from proxy.origin.exchange import WHOLE, Absence, Ask, OriginAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from proxy.core.freshness import Policy
+    from proxy.core.messages import Request, StoredResponse
+    from proxy.origin.s3 import S3Origin
+    from proxy.store import Store
+
+logger = logging.getLogger("s3proxy.fetcher")
+
+# After a failed revalidation in the background the next may wait: else each stale answer would
+# start one, as fast as the origin can fail.
+_REST_SECONDS = 1.0
+_MOST_RESTING = 4096
+
+_NOT_MODIFIED = 304
+
+
+class Fetcher:
+    """Asks the origin on behalf of requests, in tasks that outlive them."""
+
+    def __init__(
+        self, store: Store, origin: S3Origin, policy: Policy, clock: Callable[[], float]
+    ) -> None:
+        self.flights = Flights()
+        self._store = store
+        self._origin = origin
+        self._policy = policy
+        self._clock = clock
+        self._rests_until: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Is nothing being fetched?"""
+        return not self._tasks
+
+    async def aclose(self) -> None:
+        """Give up what is being fetched and close the connections to the origin."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._origin.aclose()
+
+    def may_ask_again(self, key: str, now: float) -> bool:
+        """Is nobody asking the origin about the key, nor has it just failed to answer?"""
+        return self.flights.get(key) is None and now >= self._rests_until.get(key, now)
+
+    def _let_rest(self, key: str) -> None:
+        if len(self._rests_until) >= _MOST_RESTING:
+            self._rests_until.clear()
+        self._rests_until[key] = self._clock() + _REST_SECONDS
+
+    def take_off(
+        self,
+        request: Request,
+        stored: StoredResponse | None,
+        *,
+        joinable: bool = True,
+        credentials: bool = True,
+    ) -> Flight:
+        """Ask the origin on behalf of a request, with or without the credentials it bears."""
+        key = request.key
+        flight = self.flights.start(
+            key,
+            asked=request.fields,
+            authorized=credentials and request.authorized,
+            joinable=joinable,
+        )
+        task = asyncio.create_task(self._fly(flight, stored), name=f"origin {key}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return flight
+
+    async def _fly(self, flight: Flight, stored: StoredResponse | None) -> None:
+        try:
+            await self._exchange(flight, stored)
+        except OriginError as error:
+            if stored is not None:
+                metrics.revalidations["failed"].inc()
+                self._let_rest(flight.key)
+            flight.fail(error)
+        except asyncio.CancelledError:
+            flight.fail(OriginError(Failure.CONNECT, "the proxy is stopping"))
+            raise
+        except Exception as exc:
+            # Whoever waits must not wait for ever, and gets a 500.
+            logger.exception("an origin request ended in a defect of the proxy")
+            flight.fail(exc)
+        finally:
+            self.flights.end(flight)
+
+    async def _exchange(self, flight: Flight, stored: StoredResponse | None) -> None:
+        ask = WHOLE if stored is None else Ask(stored.etag, stored.last_modified)
+        answer = await self._origin.get(flight.key, ask)
+        if (
+            stored is not None
+            and isinstance(answer, OriginAnswer)
+            and answer.head.status == _NOT_MODIFIED
+            and (flight.purged or not storability.identifies(answer.head, stored))
+        ):
+            # Of what was stored nothing may be used: it was purged, or is another version.
+            answer.close()
+            answer = await self._origin.get(flight.key)
+        if isinstance(answer, Absence):
+            self._take_absence(flight, answer, stored)
+            return
+        try:
+            if stored is not None and answer.head.status == _NOT_MODIFIED:
+                self._freshen(flight, answer, stored)
+            else:
+                await self._take_representation(flight, answer, stored)
+        finally:
+            answer.close()
+
+    def _take_absence(
+        self, flight: Flight, absence: Absence, stored: StoredResponse | None
+    ) -> None:
+        if stored is not None:
+            metrics.revalidations["removed"].inc()
+        assessment = storability.assess(
+            absence.head, self._policy, status=absence.status, asked=flight.asked
+        )
+        response = storability.with_body(assessment.response, b"")
+        kept = self._keep(flight, response, storable=flight.may_keep(assessment))
+        shareable = flight.may_share(assessment)
+        flight.succeed(Settled(response, validated=False, stored=kept, shareable=shareable))
+
+    def _freshen(self, flight: Flight, answer: OriginAnswer, stored: StoredResponse) -> None:
+        metrics.revalidations["not_modified"].inc()
+        assessment = storability.freshen(stored, answer.head, self._policy, flight.asked)
+        kept = self._keep(flight, assessment.response, storable=assessment.storable)
+        flight.succeed(
+            Settled(
+                assessment.response, validated=True, stored=kept, shareable=assessment.shareable
+            )
+        )
+
+    async def _take_representation(
+        self, flight: Flight, answer: OriginAnswer, stored: StoredResponse | None
+    ) -> None:
+        if stored is not None:
+            metrics.revalidations["replaced"].inc()
+        length, most = answer.length, self._policy.max_object_size
+        fits = length is None or length <= most
+        assessment = storability.assess(
+            answer.head, self._policy, length=length, asked=flight.asked
+        )
+        storable = flight.may_keep(assessment)
+        if not fits or not storable:
+            # Of an object too large the head is kept: it answers HEAD and preconditions, and
+            # a part can then be asked for without asking for the whole.
+            self._keep(flight, assessment.response, storable=storable)
+        arrival = Arrival(
+            keep_bytes=most, length=length, expects_readers=lambda: flight.expects_readers
+        )
+        flight.succeed(
+            Arriving(
+                assessment.response,
+                arrival,
+                stored=storable and fits,
+                shareable=flight.may_share(assessment),
+            )
+        )
+        try:
+            async for chunk in answer.chunks():
+                more_wanted = await arrival.add(chunk)
+                if fits and not arrival.kept:
+                    # Larger than it said: what is stored is outdated all the same.
+                    fits = False
+                    self._keep(flight, assessment.response, storable=False)
+                if not more_wanted:
+                    return
+                if not arrival.joinable:
+                    self.flights.close_to_joiners(flight)
+        except OriginError as error:
+            arrival.fail(error)
+            return
+        except BaseException:
+            arrival.fail(OriginError(Failure.BROKEN_BODY, "the proxy is stopping"))
+            raise
+        arrival.finish()
+        if arrival.kept:
+            whole = storability.with_body(assessment.response, arrival.body)
+            self._keep(flight, whole, storable=flight.may_keep(assessment))
+
+    def _keep(self, flight: Flight, response: StoredResponse, *, storable: bool) -> bool:
+        """Store what a flight brought, unless that is forbidden; was it stored?
+
+        What may not be stored still shows that the stored one no longer holds.
+        """
+        if not storable:
+            self._store.remove(flight.key)
+            return False
+        if flight.purged:
+            # A flight that took off after the purge may have stored something newer by now.
+            return False
+        return self._store.put(flight.key, response, self._clock())
