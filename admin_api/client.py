@@ -24,12 +24,6 @@ _MAX_ANSWER_BYTES = 16 * 2**20
 _OK = 200
 
 _NEEDED = ("AUTH_TOKEN", "SERVER_ADDR", "PORT", "ADMIN_PREFIX")
-# The strict parser wants these; none of them is about the admin interface.
-_IRRELEVANT: Final = {
-    "S3_ENDPOINT": "http://irrelevant",
-    "S3_BUCKET": "irrelevant",
-    "S3_CREDENTIALS": "anonymous",
-}
 
 
 class AdminError(Exception):
@@ -53,13 +47,12 @@ class AdminClient:
     token: str = field(repr=False)
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str], url: str | None = None) -> AdminClient:
-        """A client for the server that ``environ`` configures, or for the one at ``url``.
+    def from_environment(cls, url: str | None = None) -> AdminClient:
+        """A client for the server that the environment configures, or for the one at ``url``.
 
         Raises AdminError where they do not say what is needed.
         """
-        relevant = {name: environ[name] for name in _NEEDED if name in environ}
-        config, problems = env.parse(_IRRELEVANT | relevant)
+        config, problems = env.read_some(*_NEEDED)
         if config is None:
             raise AdminError("; ".join(map(str, problems)))
         if url is not None:

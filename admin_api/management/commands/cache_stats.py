@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -30,7 +29,7 @@ class Command(BaseCommand):
     def handle(self, *, json: bool, url: str | None, **_options: Any) -> None:
         """Print the statistics; raises CommandError."""
         try:
-            reply = AdminClient.from_environment(os.environ, url).get("/cache/stats")
+            reply = AdminClient.from_environment(url).get("/cache/stats")
             lines = _as_json(reply.content) if json else _as_text(reply.content, reply.url)
         except AdminError as exc:
             raise CommandError(f"No statistics: {exc}.") from exc

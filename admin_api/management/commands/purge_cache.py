@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -64,7 +63,7 @@ class Command(BaseCommand):
         else:
             asked |= {"keys": keys, "prefixes": prefixes}
         try:
-            reply = AdminClient.from_environment(os.environ, url).post("/cache/purge", asked)
+            reply = AdminClient.from_environment(url).post("/cache/purge", asked)
             purged, not_found = _outcome(reply.content)
         except AdminError as exc:
             raise CommandError(f"Nothing was purged: {exc}.") from exc
