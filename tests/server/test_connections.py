@@ -212,6 +212,24 @@ def test_one_packet_of_many_requests_is_answered_in_order(
     assert {answer.status for answer in answers} == {200}
 
 
+def test_requests_that_wait_are_not_parsed_ahead(
+    proxy: Served, module_origin: ScriptedOrigin, raw: OpenRaw
+) -> None:
+    gate = module_origin.gate()
+    module_origin.on("ahead", hold(gate), respond(200, b"slow"))
+    before = resident_bytes(proxy)
+    flood = request("/ahead") + request("/a") * 6000
+    clients = [raw(proxy.port) for _ in range(8)]
+    for client in clients:
+        client.send(flood)
+    module_origin.wait_for(1, key="ahead")
+    # What was sent before has been read by the time that these are answered.
+    for _ in range(20):
+        assert proxy.get("/healthz").status_code == 200
+    assert resident_bytes(proxy) - before < 24 * 2**20
+    gate.open()
+
+
 CHUNKED = "Transfer-Encoding: chunked"
 
 
