@@ -6,9 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from proxy.arrival import Arrival
+    from proxy.cache.leases import Lease
     from proxy.core.messages import Request, StoredResponse
     from proxy.core.storability import Assessment
 
@@ -17,7 +18,10 @@ class Outcome:
     """What the origin said to a flight.
 
     ``shareable``: others than who it was asked for may have it too, if Vary lets them.
+    ``elsewhere``: another process of the server asked.
     """
+
+    elsewhere = False
 
     def __init__(self, response: StoredResponse, *, stored: bool, shareable: bool) -> None:
         self.response = response
@@ -33,14 +37,22 @@ class Outcome:
 class Settled(Outcome):
     """The origin said all there is to say without a body to wait for.
 
-    ``response`` is the freshened stored response (``validated``), or an absence.
+    ``response`` is the freshened stored response (``validated``), an absence, or what another
+    process fetched meanwhile (``elsewhere``).
     """
 
     def __init__(
-        self, response: StoredResponse, *, validated: bool, stored: bool, shareable: bool
+        self,
+        response: StoredResponse,
+        *,
+        validated: bool = False,
+        elsewhere: bool = False,
+        stored: bool,
+        shareable: bool,
     ) -> None:
         super().__init__(response, stored=stored, shareable=shareable)
         self.validated = validated
+        self.elsewhere = elsewhere
 
 
 class Arriving(Outcome):
@@ -58,15 +70,28 @@ class Flight:
 
     ``asked`` are the fields of the request that it was started for; ``authorized``: among them
     credentials. ``may_store`` is true once a request has joined that did not say no-store;
-    ``purged`` once a purge, soft or not, has covered the key.
+    ``purges`` is how many purges there had been when what is stored was looked up for it: a later
+    one that covers the key, soft or not, forbids to store what the flight brings. ``kept``:
+    something of it was stored. ``turn`` is what it holds against other processes meanwhile.
     """
 
-    def __init__(self, key: str, asked: Sequence[tuple[bytes, bytes]], *, authorized: bool) -> None:
+    def __init__(
+        self,
+        key: str,
+        asked: Sequence[tuple[bytes, bytes]],
+        *,
+        authorized: bool,
+        joinable: bool,
+        purges: int,
+    ) -> None:
         self.key = key
         self.asked = asked
         self.authorized = authorized
+        self.joinable = joinable
+        self.purges = purges
         self.may_store = False
-        self.purged = False
+        self.kept = False
+        self.turn: Lease | None = None
         self._outcome: asyncio.Future[Settled | Arriving] = (
             asyncio.get_running_loop().create_future()
         )
@@ -141,9 +166,10 @@ class Flights:
         asked: Sequence[tuple[bytes, bytes]],
         authorized: bool,
         joinable: bool,
+        purges: int,
     ) -> Flight:
         """A new flight, which takes the place of an unjoinable one; or one nobody can join."""
-        flight = Flight(key, asked, authorized=authorized)
+        flight = Flight(key, asked, authorized=authorized, joinable=joinable, purges=purges)
         if joinable:
             self._by_key[key] = flight
         self._all.add(flight)
@@ -158,13 +184,3 @@ class Flights:
         """The flight is over."""
         self.close_to_joiners(flight)
         self._all.discard(flight)
-
-    def purge(self, matches: Callable[[str], bool]) -> None:
-        """Keep matching flights from storing what they began to fetch before.
-
-        Requests that come later start anew: they must not see what was purged.
-        """
-        for flight in self._all:
-            if matches(flight.key):
-                flight.purged = True
-                self.close_to_joiners(flight)

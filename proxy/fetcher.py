@@ -12,6 +12,7 @@ from proxy.collapse import Arriving, Flight, Flights, Settled
 from proxy.core import storability
 from proxy.origin.errors import Failure, OriginError
 from proxy.origin.exchange import WHOLE, Absence, Ask, OriginAnswer
+from proxy.store import Found
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from proxy.core.freshness import Policy
     from proxy.core.messages import Request, StoredResponse
     from proxy.origin.s3 import S3Origin
-    from proxy.store import Store
+    from proxy.store import Sighting, Store
+    from proxy.turns import Turns
 
 logger = logging.getLogger("s3proxy.fetcher")
 
@@ -35,10 +37,16 @@ class Fetcher:
     """Asks the origin on behalf of requests, in tasks that outlive them."""
 
     def __init__(
-        self, store: Store, origin: S3Origin, policy: Policy, clock: Callable[[], float]
+        self,
+        store: Store,
+        turns: Turns,
+        origin: S3Origin,
+        policy: Policy,
+        clock: Callable[[], float],
     ) -> None:
         self.flights = Flights()
         self._store = store
+        self._turns = turns
         self._origin = origin
         self._policy = policy
         self._clock = clock
@@ -57,9 +65,20 @@ class Fetcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._origin.aclose()
 
+    def flight(self, key: str) -> Flight | None:
+        """The flight that a request for ``key`` may join: none that took off before a purge."""
+        flight = self.flights.get(key)
+        if flight is None or not self._was_purged(flight):
+            return flight
+        self.flights.close_to_joiners(flight)
+        return None
+
     def may_ask_again(self, key: str, now: float) -> bool:
         """Is nobody asking the origin about the key, nor has it just failed to answer?"""
-        return self.flights.get(key) is None and now >= self._rests_until.get(key, now)
+        return self.flight(key) is None and now >= self._rests_until.get(key, now)
+
+    def _was_purged(self, flight: Flight) -> bool:
+        return self._store.purge_log.has_purged(flight.key, flight.purges)
 
     def _let_rest(self, key: str) -> None:
         if len(self._rests_until) >= _MOST_RESTING:
@@ -69,27 +88,35 @@ class Fetcher:
     def take_off(
         self,
         request: Request,
-        stored: StoredResponse | None,
+        sighting: Sighting,
         *,
+        conditional: bool = True,
         joinable: bool = True,
         credentials: bool = True,
     ) -> Flight:
-        """Ask the origin on behalf of a request, with or without the credentials it bears."""
+        """Ask the origin on behalf of a request, with or without the credentials it bears.
+
+        A ``conditional`` one asks whether what was seen in the store still holds.
+        """
         key = request.key
         flight = self.flights.start(
             key,
             asked=request.fields,
             authorized=credentials and request.authorized,
             joinable=joinable,
+            purges=sighting.purges,
         )
-        task = asyncio.create_task(self._fly(flight, stored), name=f"origin {key}")
+        stored = sighting.response if conditional else None
+        task = asyncio.create_task(self._fly(flight, sighting.found, stored), name=f"origin {key}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return flight
 
-    async def _fly(self, flight: Flight, stored: StoredResponse | None) -> None:
+    async def _fly(
+        self, flight: Flight, found: Found | None, stored: StoredResponse | None
+    ) -> None:
         try:
-            await self._exchange(flight, stored)
+            await self._take_turn(flight, found, stored)
         except OriginError as error:
             if stored is not None:
                 metrics.revalidations["failed"].inc()
@@ -105,6 +132,29 @@ class Fetcher:
         finally:
             self.flights.end(flight)
 
+    async def _take_turn(
+        self, flight: Flight, found: Found | None, stored: StoredResponse | None
+    ) -> None:
+        """Ask the origin, unless another process of the server is about to know."""
+        known_to_be_too_large = found is not None and stored is None
+        if flight.authorized or not flight.joinable or known_to_be_too_large:
+            await self._exchange(flight, stored)
+            return
+        turn = await self._turns.wait(flight, found)
+        if isinstance(turn, Found):
+            flight.succeed(Settled(turn.response, elsewhere=True, stored=True, shareable=True))
+            return
+        flight.turn = turn
+        try:
+            await self._exchange(flight, stored)
+        finally:
+            self._end_turn(flight)
+
+    def _end_turn(self, flight: Flight) -> None:
+        if flight.turn is not None:
+            self._turns.release(flight.turn, stored=flight.kept)
+            flight.turn = None
+
     async def _exchange(self, flight: Flight, stored: StoredResponse | None) -> None:
         ask = WHOLE if stored is None else Ask(stored.etag, stored.last_modified)
         answer = await self._origin.get(flight.key, ask)
@@ -112,7 +162,7 @@ class Fetcher:
             stored is not None
             and isinstance(answer, OriginAnswer)
             and answer.head.status == _NOT_MODIFIED
-            and (flight.purged or not storability.identifies(answer.head, stored))
+            and (self._was_purged(flight) or not storability.identifies(answer.head, stored))
         ):
             # Of what was stored nothing may be used: it was purged, or is another version.
             answer.close()
@@ -166,6 +216,7 @@ class Fetcher:
             # Of an object too large the head is kept: it answers HEAD and preconditions, and
             # a part can then be asked for without asking for the whole.
             self._keep(flight, assessment.response, storable=storable)
+            self._end_turn(flight)
         arrival = Arrival(
             keep_bytes=most, length=length, expects_readers=lambda: flight.expects_readers
         )
@@ -184,6 +235,7 @@ class Fetcher:
                     # Larger than it said: what is stored is outdated all the same.
                     fits = False
                     self._keep(flight, assessment.response, storable=False)
+                    self._end_turn(flight)
                 if not more_wanted:
                     return
                 if not arrival.joinable:
@@ -207,7 +259,8 @@ class Fetcher:
         if not storable:
             self._store.remove(flight.key)
             return False
-        if flight.purged:
-            # A flight that took off after the purge may have stored something newer by now.
-            return False
-        return self._store.put(flight.key, response, self._clock())
+        # A flight that took off after the purge may have stored something newer by now.
+        flight.kept = self._store.put(
+            flight.key, response, self._clock(), unless=lambda: self._was_purged(flight)
+        )
+        return flight.kept

@@ -41,18 +41,19 @@ if TYPE_CHECKING:
     from proxy.core.messages import Head, Request, StoredResponse
     from proxy.origin.s3 import S3Origin
     from proxy.purge import Purge
-    from proxy.store import Store
+    from proxy.store import Found, Sighting, Store
+    from proxy.turns import Turns
 
 _PARTIAL, _NOT_MODIFIED, _GATEWAY_TIMEOUT = 206, 304, 504
 
 
 class Recalled(NamedTuple):
-    """An answer from memory, the response that gave it, and until when it would be the same."""
+    """An answer from memory, what was found there, and until when it would be the same."""
 
     head: Head
     body: bytes
     handling: Handling
-    stored: StoredResponse
+    found: Found
     valid_until: float
 
 
@@ -62,6 +63,7 @@ class Gateway:
     def __init__(
         self,
         store: Store,
+        turns: Turns,
         origin: S3Origin,
         policy: Policy,
         clock: Callable[[], float] = time.time,
@@ -69,7 +71,7 @@ class Gateway:
         self._store = store
         self._origin = origin
         self._clock = clock
-        self._fetcher = Fetcher(store, origin, policy, clock)
+        self._fetcher = Fetcher(store, turns, origin, policy, clock)
 
     async def aclose(self) -> None:
         """Give up what is being fetched and close the connections to the origin."""
@@ -90,10 +92,11 @@ class Gateway:
         Of the request only READ_FIELDS need be there, so a response with Vary is left to answer().
         """
         now = self._clock()
-        decision = decide(request, self._store.get(request.key), now)
-        if not isinstance(decision, Hit) or decision.stored.vary is not None:
+        found = self._store.look_up(request.key)
+        decision = decide(request, found and found.response, now)
+        if found is None or not isinstance(decision, Hit) or found.response.vary is not None:
             return None
-        stored = decision.stored
+        stored = found.response
         handling = _hit(stored, now)
         head = self._head(request, stored, handling, now)
         if head.needs_representation and (
@@ -101,36 +104,40 @@ class Gateway:
         ):
             return None
         body = from_memory(head.segments, stored.body or b"")
-        return Recalled(head, body, handling, stored, _next_second(stored, now))
+        return Recalled(head, body, handling, found, _next_second(stored, now))
 
-    def stored(self, key: str) -> StoredResponse | None:
-        """The response stored under a key, which counts as a use of it."""
-        return self._store.get(key)
+    def is_current(self, found: Found) -> bool:
+        """Is what was found still stored, unchanged? Yes counts as a use of it."""
+        return self._store.is_current(found)
 
     def now(self) -> float:
         """The time by which the gateway decides, in seconds since the epoch."""
         return self._clock()
 
-    def purge(self, purge: Purge) -> int:
-        """Carry out a purge, here and in what is being fetched; how many responses it hit."""
-        self._fetcher.flights.purge(purge.matches)
-        return self._store.purge(purge, self._clock())
+    async def purge(self, purge: Purge) -> int:
+        """Carry out a purge in all processes of the server; how many responses it hit.
+
+        Nothing that was being fetched meanwhile is stored, nor given to later requests.
+        """
+        return await self._store.purge(purge, self._clock())
 
     async def _answer(self, request: Request) -> Answer:
         now = self._clock()
-        match decide(request, self._store.get(request.key), now):
+        sighting = self._store.sight(request.key)
+        match decide(request, sighting.response, now):
             case Hit(stored):
                 return await self._from_store(request, stored, _hit(stored, now))
             case ServeStale(stored, revalidate):
                 if revalidate and self._fetcher.may_ask_again(request.key, now):
-                    self._fetcher.take_off(request, stored, credentials=False).may_store = True
+                    flight = self._fetcher.take_off(request, sighting, credentials=False)
+                    flight.may_store = True
                 return await self._from_store(request, stored, _stale(stored, now))
             case Refuse():
                 return _only_if_cached(request)
-            case Validate(stored, reason):
-                return await self._through_flight(request, stored, reason)
+            case Validate(reason=reason):
+                return await self._through_flight(request, sighting, reason)
             case Fetch():
-                return await self._through_flight(request, None, Forward.URI_MISS)
+                return await self._through_flight(request, sighting, Forward.URI_MISS)
             case unreachable:
                 assert_never(unreachable)
 
@@ -147,21 +154,31 @@ class Gateway:
             return _only_if_cached(request)
         if head.status == _PARTIAL:
             return await self._parts_from_origin(request, stored)
-        return await self._through_flight(request, None, Forward.BYPASS)
+        return await self._past_the_store(request)
+
+    async def _past_the_store(self, request: Request) -> Answer:
+        sighting = self._store.sight(request.key)
+        return await self._through_flight(request, sighting, Forward.BYPASS)
 
     async def _through_flight(
-        self, request: Request, stored: StoredResponse | None, reason: Forward
+        self, request: Request, sighting: Sighting, reason: Forward
     ) -> Answer:
         """Answer with what a flight brings, one under way or a new one."""
         alone = False
         while True:
-            flight = None if alone else self._fetcher.flights.get(request.key)
+            flight = None if alone else self._fetcher.flight(request.key)
             collapsed = flight is not None
             if flight is None:
-                flight = self._fetcher.take_off(request, stored, joinable=not alone)
+                flight = self._fetcher.take_off(
+                    request,
+                    sighting,
+                    conditional=reason is not Forward.BYPASS,
+                    joinable=not alone,
+                )
             flight.join(may_store=not request.directives.no_store)
             try:
                 outcome = await flight.outcome()
+                collapsed |= outcome.elsewhere
                 usable = not collapsed or outcome.is_for(request)
                 if usable and isinstance(outcome, Arriving):
                     answer = self._following(request, outcome, reason, collapsed=collapsed)
@@ -176,7 +193,7 @@ class Gateway:
                     # What was said to credentials keeps nobody else from collapsing.
                     self._fetcher.flights.close_to_joiners(flight)
                 # Looked up again: a purge may have come meanwhile.
-                stored = self._store.get(request.key)
+                sighting = self._store.sight(request.key)
                 continue
             if isinstance(outcome, Settled):
                 return await self._settled(request, outcome, reason, collapsed=collapsed)
@@ -186,6 +203,7 @@ class Gateway:
                 return await self._parts_from_origin(request, outcome.response)
             # Too large to keep, and its beginning is gone already.
             self._fetcher.flights.close_to_joiners(flight)
+            sighting = self._store.sight(request.key)
 
     async def _settled(
         self, request: Request, outcome: Settled, reason: Forward, *, collapsed: bool
@@ -228,7 +246,7 @@ class Gateway:
         first, *others = (part for part in head.segments if isinstance(part, ByteRange))
         if others and not parts.fit_together:
             whole = replace(request, range=None)
-            return await self._through_flight(whole, None, Forward.BYPASS)
+            return await self._past_the_store(whole)
         try:
             await parts.open(first)
         except OriginError as error:
@@ -238,7 +256,7 @@ class Gateway:
             # one is an answer too (RFC 9110 §14.2: a server may ignore Range).
             self._store.remove(request.key)
             whole = replace(request, range=None)
-            return await self._through_flight(whole, None, Forward.BYPASS)
+            return await self._past_the_store(whole)
         return Answer(head, handling, Body(head.segments, parts))
 
     def _without_origin(self, request: Request, error: OriginError, reason: Forward) -> Answer:

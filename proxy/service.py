@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
 
@@ -11,11 +12,14 @@ from django.core.cache import caches
 from django.core.files.storage import storages
 
 from proxy import conf
+from proxy.cache.leases import Leases
+from proxy.cache.purge_log import PurgeLog
 from proxy.core.freshness import Policy
 from proxy.gateway import Gateway
 from proxy.origin.s3 import S3Origin
 from proxy.origin.signing import ChainCredentials, CredentialSource, FixedCredentials
 from proxy.store import Store
+from proxy.turns import Turns
 
 if TYPE_CHECKING:
     from storages.backends.s3 import S3Storage
@@ -53,12 +57,32 @@ def build_gateway(config: Config) -> Gateway:
         timeout=config.request_timeout,
         retries=config.s3_retries,
     )
-    return Gateway(store(), origin, policy_of(config))
+    stored = store()
+    turns = Turns(_leases(), stored, seconds=config.request_timeout)
+    return Gateway(stored, turns, origin, policy_of(config))
 
 
 def store() -> Store:
-    """The stored responses of this process."""
-    return Store(cast("MemoryCache", caches["default"]))
+    """The stored responses of this server."""
+    return Store(cast("MemoryCache", caches["default"]), _purge_log())
+
+
+def share() -> None:
+    """Make what the processes of a server share; to be called before they part."""
+    for alias in caches.settings:
+        _ = caches[alias]
+    _purge_log()
+    _leases()
+
+
+@functools.cache
+def _purge_log() -> PurgeLog:
+    return PurgeLog()
+
+
+@functools.cache
+def _leases() -> Leases:
+    return Leases()
 
 
 def policy_of(config: Config) -> Policy:

@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy import metrics
-from proxy.core.storability import stale_from
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.cache.backend import MemoryCache
+    from proxy.cache.purge_log import PurgeLog
     from proxy.core.messages import StoredResponse
     from proxy.purge import Purge
 
 
+class Found(NamedTuple):
+    """A stored response, the slot that holds it, and the version of what is in the slot."""
+
+    response: StoredResponse
+    slot: int
+    version: int
+
+
+class Sighting(NamedTuple):
+    """What was found under a key, if anything, after so many ``purges``."""
+
+    found: Found | None
+    purges: int
+
+    @property
+    def response(self) -> StoredResponse | None:
+        """The response found."""
+        return None if self.found is None else self.found.response
+
+
 class Store:
-    """The responses that one process holds.
+    """The responses that the processes of one server hold, and the purges of them.
 
     Kept until evicted, however stale: the origin may confirm a stale one with a 304.
     """
 
-    def __init__(self, cache: MemoryCache) -> None:
+    def __init__(self, cache: MemoryCache, purge_log: PurgeLog) -> None:
         self._cache = cache
-        metrics.entries.set_function(lambda: cache.entries)
-        metrics.stored_bytes.set_function(lambda: cache.bytes)
+        self.purge_log = purge_log
 
     @property
     def entries(self) -> int:
@@ -34,45 +55,61 @@ class Store:
         """Their bytes, bookkeeping included."""
         return self._cache.bytes
 
+    def look_up(self, key: str) -> Found | None:
+        """The response stored under a key, fresh or stale; finding it is a use of it."""
+        found = self._cache.lookup(key)
+        return None if found is None else Found(*found)
+
+    def sight(self, key: str) -> Sighting:
+        """What is stored under a key, beside the purges that went before."""
+        # In this order: a purge in between is one too many, and not one that goes unseen.
+        purges = self.purge_log.sequence
+        return Sighting(self.look_up(key), purges)
+
     def get(self, key: str) -> StoredResponse | None:
         """The response stored under a key, fresh or stale."""
-        stored: StoredResponse | None = self._cache.get_stale(key)
-        return stored
+        found = self.look_up(key)
+        return None if found is None else found.response
 
-    def put(self, key: str, response: StoredResponse, now: float) -> bool:
-        """Store a response in place of an older one; false where it is too large."""
+    def is_current(self, found: Found) -> bool:
+        """Is what was found still there, unchanged? If so, that is a use of it."""
+        if not self._cache.is_current(found.slot, found.version):
+            return False
+        self._cache.touch_slot(found.slot)
+        return True
+
+    def put(
+        self,
+        key: str,
+        response: StoredResponse,
+        now: float,
+        unless: Callable[[], bool] | None = None,
+    ) -> bool:
+        """Store a response in place of an older one; was it?
+
+        Not where it is too large, nor where ``unless`` says so: it is asked in the same step.
+        """
         fresh_for = max(0.0, response.freshness.lifetime - response.age(now))
-        self._cache.set(key, response, timeout=fresh_for, stale=None)
-        return self.get(key) is response
+        found = self._cache.put(key, response, timeout=fresh_for, stale=None, unless=unless)
+        return found is not None
 
     def remove(self, key: str) -> bool:
         """Forget the response under a key; whether there was one."""
-        return self._cache.delete(key)
+        return self._cache.remove(key)
 
-    def purge(self, purge: Purge, now: float) -> int:
-        """Remove what a purge covers, or make it stale; how many responses that was."""
-        if purge.everything and not purge.soft:
-            purged = self._cache.entries
-            self._cache.clear()
-        else:
-            touch = self._make_stale if purge.soft else self._remove_at
-            purged = sum(touch(key, now) for key in self._covered(purge))
-        if not purge.soft:
-            metrics.evicted["purge"].inc(purged)
-        return purged
+    async def purge(self, purge: Purge, now: float) -> int:
+        """Remove what a purge covers, or make it stale; how many responses that was.
 
-    def _covered(self, purge: Purge) -> list[str]:
+        Written down first: what is being fetched meanwhile, by any process, is not stored.
+        """
+        self.purge_log.append(purge)
         if purge.everything or purge.prefixes:
-            stored = self._cache.keys()
-            return [key for key in stored if purge.matches(key)]
-        return list(purge.keys)
-
-    def _remove_at(self, key: str, _now: float) -> bool:
-        return self.remove(key)
-
-    def _make_stale(self, key: str, now: float) -> bool:
-        stored = self.get(key)
-        if stored is None:
-            return False
-        self.put(key, stale_from(stored, now), now)
-        return True
+            if purge.soft:
+                return await self._cache.mark_stale_matching(purge.matches, now)
+            purged = await self._cache.remove_matching(purge.matches)
+        elif purge.soft:
+            return sum(self._cache.mark_stale(key, now) for key in purge.keys)
+        else:
+            purged = sum(self.remove(key) for key in purge.keys)
+        metrics.evicted["purge"].inc(purged)
+        return purged

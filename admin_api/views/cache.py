@@ -50,7 +50,7 @@ async def purge(request: ASGIRequest) -> HttpResponseBase:
         return response
     stored = store()
     not_found = [key for key in asked.keys if stored.get(key) is None]
-    purged = gateway().purge(asked.purge)
+    purged = await gateway().purge(asked.purge)
     metrics.purges.inc()
     counts = {
         "purged": purged,

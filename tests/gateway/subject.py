@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from botocore.credentials import Credentials
+from proxy.cache.leases import Leases
+from proxy.cache.purge_log import PurgeLog
 
 from proxy.cache.backend import MemoryCache
 from proxy.core.cache_key import object_key
@@ -19,6 +21,7 @@ from proxy.origin.s3 import S3Origin
 from proxy.origin.signing import CredentialSource, FixedCredentials
 from proxy.purge import Purge
 from proxy.store import Store
+from proxy.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -72,6 +75,17 @@ def s3_origin(
         retries=retries,
         clock=clock or Clock(),
     )
+
+
+def store_on(cache: MemoryCache) -> Store:
+    """A store with a purge log of its own."""
+    return Store(cache, PurgeLog())
+
+
+def gateway_on(store: Store, s3: Any, policy: Policy, clock: Clock) -> Gateway:
+    """A gateway on an S3 client, or on something that acts like one."""
+    turns = Turns(Leases(), store, seconds=5.0)
+    return Gateway(store, turns, cast("S3Origin", s3), policy, clock)
 
 
 @dataclass
@@ -169,7 +183,7 @@ class Proxy:
     def __post_init__(self) -> None:
         location = f"test-{uuid.uuid4().hex}"
         self.cache = MemoryCache(location, {"OPTIONS": {"CLOCK": self.clock}})
-        self.store = Store(self.cache)
+        self.store = store_on(self.cache)
         self.s3 = s3_origin(
             Bucket(self.endpoint, self.bucket),
             self.credentials,
@@ -178,7 +192,7 @@ class Proxy:
             clock=self.clock,
         )
         policy = Policy(self.ttl, self.swr, self.sie, self.negative_ttl, self.max_object_size)
-        self.gateway = Gateway(self.store, self.s3, policy, self.clock)
+        self.gateway = gateway_on(self.store, self.s3, policy, self.clock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -208,9 +222,9 @@ class Proxy:
         """A request that goes on while the test does something else."""
         return asyncio.create_task(self.get(key, *lines, method=method))
 
-    def purge(self, *keys: str, soft: bool = False) -> int:
+    async def purge(self, *keys: str, soft: bool = False) -> int:
         """Purge some keys."""
-        return self.gateway.purge(Purge(keys=frozenset(keys), soft=soft))
+        return await self.gateway.purge(Purge(keys=frozenset(keys), soft=soft))
 
     async def until(self, condition: Callable[[], bool], timeout: float = 5.0) -> None:
         """Wait until something is so in this process; AssertionError if it does not get so."""

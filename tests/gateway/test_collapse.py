@@ -258,7 +258,7 @@ async def test_a_body_that_has_arrived_is_not_kept_by_what_brought_it(
     gc.disable()
     try:
         for _ in range(3):
-            proxy.purge("a")
+            await proxy.purge("a")
             assert len((await proxy.get("a")).body) == size
             await proxy.idle()
         # Whatever the event loop still holds of the last wake-up goes first.

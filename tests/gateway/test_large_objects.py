@@ -13,11 +13,9 @@ from proxy.arrival import WINDOW_BYTES
 from proxy.cache.backend import MemoryCache
 from proxy.collapse import Arriving
 from proxy.core.messages import Request
-from proxy.gateway import Gateway
-from proxy.store import Store
 from tests.core.responses import POLICY
 from tests.gateway.honest_s3 import HonestS3
-from tests.gateway.subject import HOUR, Clock, reply_of
+from tests.gateway.subject import HOUR, Clock, gateway_on, reply_of, store_on
 from tests.origins import (
     RecordedRequest,
     ScriptedOrigin,
@@ -163,7 +161,7 @@ async def test_a_slow_reader_of_an_object_without_a_strong_etag_is_cut_off_not_m
         reply = await slow.rest()
         assert reply.error is not None
         assert LARGE.startswith(reply.body)
-        proxy.purge("a")
+        await proxy.purge("a")
 
 
 async def test_when_all_readers_leave_the_origin_is_left_too(
@@ -359,7 +357,7 @@ async def test_a_body_that_breaks_off_at_once_is_not_asked_for_again_and_again()
     s3.put("a", 200)
     s3.breaks = True
     cache = MemoryCache("breaks-at-once", {"OPTIONS": {"CLOCK": clock}})
-    gateway = Gateway(Store(cache), s3, replace(POLICY, max_object_size=64), clock)
+    gateway = gateway_on(store_on(cache), s3, replace(POLICY, max_object_size=64), clock)
     asked = s3.tick
     reply = await asyncio.wait_for(reply_of(await gateway.answer(Request("GET", "a"))), 5)
     await gateway.aclose()

@@ -21,7 +21,7 @@ async def test_a_purged_object_is_fetched_anew(origin: ScriptedOrigin, proxy: Pr
     origin.on("a", V1)
     await proxy.get("a")
     origin.on("a", V2)
-    assert proxy.purge("a", "never-seen") == 1
+    assert await proxy.purge("a", "never-seen") == 1
     reply = await proxy.get("a")
     assert (reply.cache, reply.body) == ("MISS", b"two!")
     assert origin.requests[1].header("If-None-Match") is None
@@ -33,7 +33,7 @@ async def test_a_soft_purged_object_is_stale_at_once_and_revalidated(
     origin.on("a", V1)
     await proxy.get("a")
     clock.advance(10)
-    assert proxy.purge("a", soft=True) == 1
+    assert await proxy.purge("a", soft=True) == 1
     stale = await proxy.get("a")
     assert (stale.cache, stale.body) == ("STALE", b"one")
     await proxy.idle()
@@ -47,7 +47,7 @@ async def test_a_soft_purge_does_not_make_a_stale_response_younger(
     origin.on("a", V1)
     await proxy.get("a")
     clock.advance(HOUR)
-    proxy.purge("a", soft=True)
+    await proxy.purge("a", soft=True)
     assert (await proxy.get("a")).cache == "REVALIDATED"
 
 
@@ -56,10 +56,10 @@ async def test_prefixes_and_everything(origin: ScriptedOrigin, proxy: Proxy) -> 
     origin.default(respond(body=b"x"))
     for key in keys:
         await proxy.get(key)
-    assert proxy.gateway.purge(Purge(prefixes=("img/",))) == 2
+    assert await proxy.gateway.purge(Purge(prefixes=("img/",))) == 2
     assert [(await proxy.get(key)).cache for key in keys] == ["MISS", "MISS", "HIT"]
     await proxy.idle()
-    assert proxy.gateway.purge(Purge(everything=True)) == 3
+    assert await proxy.gateway.purge(Purge(everything=True)) == 3
     assert [(await proxy.get(key)).cache for key in keys] == ["MISS", "MISS", "MISS"]
 
 
@@ -71,7 +71,7 @@ async def test_a_purge_is_not_undone_by_a_fetch_in_flight(
     origin.on("a", sequence((hold(gate), V1), V2))
     before = proxy.begin("a")
     await origin.until_requests(1)
-    proxy.purge("a", soft=soft)
+    await proxy.purge("a", soft=soft)
     gate.open()
     assert (await before).body == b"one"
     await proxy.idle()
@@ -88,7 +88,7 @@ async def test_a_purge_is_not_undone_by_a_body_on_its_way(
     gate.admit()
     before = await proxy.open("a")
     await before.read(1)
-    proxy.purge("a", soft=soft)
+    await proxy.purge("a", soft=soft)
     gate.open()
     assert (await before.rest()).body == b"one"
     await proxy.idle()
@@ -105,7 +105,7 @@ async def test_a_purge_is_not_undone_by_a_revalidation_in_flight(
     clock.advance(301)
     assert (await proxy.get("a")).cache == "STALE"
     await origin.until_requests(2)
-    proxy.purge("a", soft=soft)
+    await proxy.purge("a", soft=soft)
     gate.open()
     await proxy.idle()
     reply = await proxy.get("a")
@@ -122,7 +122,7 @@ async def test_a_request_after_the_purge_does_not_join_a_fetch_from_before(
     origin.on("a", sequence((hold(gate), V1), V2))
     before = proxy.begin("a")
     await origin.until_requests(1)
-    proxy.purge("a", soft=soft)
+    await proxy.purge("a", soft=soft)
     assert (await proxy.get("a")).body == b"two!"
     gate.open()
     assert (await before).body == b"one"
@@ -142,7 +142,7 @@ async def test_an_older_revalidation_does_not_replace_what_was_fetched_after_the
     clock.advance(HOUR)
     before = proxy.begin("a")
     await origin.until_requests(2)
-    proxy.purge("a", soft=soft)
+    await proxy.purge("a", soft=soft)
     assert (await proxy.get("a")).body == b"two!"
     gate.open()
     # Its 304 speaks of what was purged, so that it asked once more.
@@ -159,7 +159,7 @@ async def test_an_absence_in_flight_is_not_remembered_past_a_purge(
     origin.on("a", sequence((hold(gate), s3_error(404, "NoSuchKey")), V1))
     before = proxy.begin("a")
     await origin.until_requests(1)
-    proxy.purge("a", soft=soft)
+    await proxy.purge("a", soft=soft)
     gate.open()
     assert (await before).status == 404
     assert (await proxy.get("a")).body == b"one"
@@ -168,7 +168,7 @@ async def test_an_absence_in_flight_is_not_remembered_past_a_purge(
 async def test_a_remembered_absence_is_purged(origin: ScriptedOrigin, proxy: Proxy) -> None:
     assert (await proxy.get("a")).status == 404
     origin.on("a", V1)
-    assert proxy.purge("a") == 1
+    assert await proxy.purge("a") == 1
     assert (await proxy.get("a")).body == b"one"
 
 
@@ -181,7 +181,7 @@ async def test_a_hard_purge_leaves_nothing_to_stand_in_for_a_failing_origin(
     clock.advance(1000)
     waiting = proxy.begin("a")
     await origin.until_requests(2)
-    proxy.purge("a")
+    await proxy.purge("a")
     gate.open()
     assert (await waiting).status == 502
 
@@ -193,7 +193,7 @@ async def test_a_purge_of_another_key_leaves_a_fetch_alone(
     origin.on("a", hold(gate), V1)
     waiting = proxy.begin("a")
     await origin.until_requests(1)
-    proxy.gateway.purge(Purge(keys=frozenset({"b"}), prefixes=("aa", "b")))
+    await proxy.gateway.purge(Purge(keys=frozenset({"b"}), prefixes=("aa", "b")))
     gate.open()
     await waiting
     await proxy.idle()

@@ -24,11 +24,9 @@ from proxy.cache.backend import MemoryCache
 from proxy.core.freshness import Policy
 from proxy.core.messages import Request
 from proxy.core.ranges import parse_content_range
-from proxy.gateway import Gateway
 from proxy.purge import Purge
-from proxy.store import Store
 from tests.gateway.honest_s3 import HonestS3, Version
-from tests.gateway.subject import Clock, Reply, reply_of
+from tests.gateway.subject import Clock, Reply, gateway_on, reply_of, store_on
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -94,7 +92,7 @@ class Versions(RuleBasedStateMachine):
             self.s3 = HonestS3(self.clock, KEYS)
             cache = MemoryCache(f"versions-{uuid.uuid4().hex}", {"OPTIONS": {"CLOCK": self.clock}})
             policy = Policy(TTL, SWR, SIE, NEGATIVE, MAX)
-            self.gateway = Gateway(Store(cache), self.s3, policy, self.clock)
+            self.gateway = gateway_on(store_on(cache), self.s3, policy, self.clock)
 
         self.run(build())
 
@@ -132,7 +130,11 @@ class Versions(RuleBasedStateMachine):
             purges.hard = self.s3.tick
         keys = frozenset({key}) if how == "key" else frozenset()
         prefixes = () if how == "key" else (key,)
-        self.gateway.purge(Purge(keys=keys, prefixes=prefixes, soft=soft))
+
+        async def carry_out() -> None:
+            await self.gateway.purge(Purge(keys=keys, prefixes=prefixes, soft=soft))
+
+        self.run(carry_out())
 
     @precondition(lambda self: self.s3.gate.is_set())
     @rule()

@@ -78,7 +78,7 @@ async def life_of_an_object(site: S3Site) -> None:
 
     async with proxy_of(site, ttl=0.0) as proxy:
         assert (await proxy.get("a")).status == 404
-        proxy.purge("a")
+        await proxy.purge("a")
         put(b"one")
         assert (await proxy.get("a")).body == b"one"
         await proxy.idle()

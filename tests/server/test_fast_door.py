@@ -124,7 +124,7 @@ async def test_nothing_is_answered_past_its_freshness(door: FastDoor, proxy: Pro
 async def test_a_purge_ends_it_at_once(door: FastDoor, proxy: Proxy, soft: bool) -> None:
     await proxy.get("k")
     assert asked(door) is not None
-    proxy.gateway.purge(Purge(frozenset({"k"}), soft=soft))
+    await proxy.gateway.purge(Purge(frozenset({"k"}), soft=soft))
     assert asked(door) is None
 
 
@@ -194,7 +194,7 @@ async def test_remembering_keeps_no_body_alive(door: FastDoor, proxy: Proxy) -> 
     assert stored is not None
     alive = ref(stored)
     del stored
-    proxy.gateway.purge(Purge(everything=True))
+    await proxy.gateway.purge(Purge(everything=True))
     gc.collect()
     assert alive() is None
 
