@@ -38,23 +38,23 @@ class Answer:
             self.body.close()
 
 
-def from_memory(segments: tuple[Segment, ...], representation: bytes) -> bytes:
+def from_memory(segments: tuple[Segment, ...], representation: bytes | memoryview) -> bytes:
     """The body that segments make of a representation held whole; the very object if whole."""
     if len(segments) == 1:
         return _slice(segments[0], representation)
     return b"".join(_slice(segment, representation) for segment in segments)
 
 
-def _slice(segment: Segment, representation: bytes) -> bytes:
+def _slice(segment: Segment, representation: bytes | memoryview) -> bytes:
     if isinstance(segment, bytes):
         return segment
     if isinstance(segment, Everything):
-        return representation
+        return bytes(representation)
     # Of the whole range CPython gives back the object itself, uncopied.
-    return representation[segment.first : segment.last + 1]
+    return bytes(representation[segment.first : segment.last + 1])
 
 
-def is_copied_at_length(segments: tuple[Segment, ...], representation: bytes) -> bool:
+def is_copied_at_length(segments: tuple[Segment, ...], representation: bytes | memoryview) -> bool:
     """Would from_memory copy so much that slow clients could fill the memory with copies?"""
     copied = sum(segment.length for segment in segments if isinstance(segment, ByteRange))
     whole = len(segments) == 1 and copied == len(representation)
@@ -98,14 +98,14 @@ class Body:
 class FromMemory:
     """Gives a representation held whole in pieces, each copied when it is its turn."""
 
-    def __init__(self, representation: bytes) -> None:
+    def __init__(self, representation: bytes | memoryview) -> None:
         self._representation = representation
 
     async def read(self, part: ByteRange | Everything) -> AsyncIterator[bytes]:
         """See Source.read."""
         assert isinstance(part, ByteRange)
         for first in range(part.first, part.last + 1, _PIECE_BYTES):
-            yield self._representation[first : min(first + _PIECE_BYTES, part.last + 1)]
+            yield bytes(self._representation[first : min(first + _PIECE_BYTES, part.last + 1)])
 
     def close(self) -> None:
         """See Source.close."""

@@ -106,9 +106,9 @@ class Gateway:
         body = from_memory(head.segments, stored.body or b"")
         return Recalled(head, body, handling, found, _next_second(stored, now))
 
-    def is_current(self, found: Found) -> bool:
-        """Is what was found still stored, unchanged? Yes counts as a use of it."""
-        return self._store.is_current(found)
+    def is_current(self, slot: int, version: int) -> bool:
+        """Is what was found there still stored, unchanged? If so, that is a use of it."""
+        return self._store.is_current(slot, version)
 
     def now(self) -> float:
         """The time by which the gateway decides, in seconds since the epoch."""
@@ -317,7 +317,7 @@ def _next_second(stored: StoredResponse, now: float) -> float:
     return now + min(1 - age % 1, remaining % 1 or 1.0)
 
 
-def _from_body(head: Head, handling: Handling, body: bytes) -> Answer:
+def _from_body(head: Head, handling: Handling, body: bytes | memoryview) -> Answer:
     if is_copied_at_length(head.segments, body):
         return Answer(head, handling, Body(head.segments, FromMemory(body)))
     return Answer(head, handling, from_memory(head.segments, body))

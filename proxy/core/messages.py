@@ -116,7 +116,7 @@ class StoredResponse:
 
     status: int
     fields: Fields
-    body: bytes | None
+    body: bytes | memoryview | None
     length: int | None
     etag: str | None
     last_modified: float | None

@@ -47,8 +47,9 @@ class Reply:
     head: bytes
     segments: tuple[Segment, ...]
     handling: Handling
-    key: str
     stored: ref[StoredResponse]
+    slot: int
+    version: int
     valid_until: float
 
 
@@ -69,8 +70,8 @@ class FastDoor:
         gateway = self._gateway
         reply = self._replies.get(asked)
         if reply is not None and gateway.now() < reply.valid_until:
-            stored = gateway.stored(reply.key)
-            if stored is not None and stored is reply.stored():
+            stored = reply.stored()
+            if stored is not None and gateway.is_current(reply.slot, reply.version):
                 return reply, from_memory(reply.segments, stored.body or b"")
         return self._ask(asked)
 
@@ -86,14 +87,15 @@ class FastDoor:
         recalled = self._gateway.recall(Request.from_fields(_METHODS[method], key, fields))
         if recalled is None:
             return None
-        head, body, handling, stored, valid_until = recalled
+        head, body, handling, found, valid_until = recalled
         reply = Reply(
             status=head.status,
             head=_encoded(head),
             segments=head.segments,
             handling=handling,
-            key=key,
-            stored=ref(stored),
+            stored=ref(found.response),
+            slot=found.slot,
+            version=found.version,
             valid_until=valid_until,
         )
         if len(target) + sum([len(value) + _FIELD_BYTES for _, value in fields]) <= _LONGEST_ASKED:
