@@ -200,7 +200,7 @@ client_disconnects = Counter(
     "proxy_client_disconnects_total", "Answers that a client did not wait for."
 )
 
-worker_restarts = Counter(
-    "proxy_worker_restarts_total", "Workers replaced by another.", ["reason"]
-)
-restarts = {reason: worker_restarts.labels(reason) for reason in ("exited", "killed", "hung", "reload")}
+_restarts = Counter("proxy_worker_restarts_total", "Workers replaced by another.", ["reason"])
+restarts = {
+    reason: _restarts.labels(reason) for reason in ("exited", "killed", "hung", "reload")
+}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
 from django.core.cache import caches
+from django.urls import get_resolver
 
 from proxy import metrics, processes
 from proxy.server import crew
@@ -96,9 +97,8 @@ class Supervisor:
         """All that workers have in common: code, settings, shared memory."""
         give_back_freed_memory()
         self._uvicorn.load()
-        from proxy.server import warm  # noqa: PLC0415 - needs the application loaded
-
-        warm.up()
+        # The views' modules, which otherwise each worker would import with its first request.
+        get_resolver().url_patterns  # noqa: B018 - for its effect
         for alias in ("default", "ratelimit"):
             caches[alias]
         for call in processes.before_fork:
