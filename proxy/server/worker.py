@@ -74,20 +74,24 @@ class WorkerServer(uvicorn.Server):
         """
         loop = asyncio.get_running_loop()
         give_up = loop.time() + _HEARING_SECONDS
-        while loop.time() < give_up and not self.force_exit:
-            # First, so that what has been accepted is known.
+        self._shut_down_the_heard()
+        # At least once, for connections that were accepted but are not known yet.
+        await asyncio.sleep(_HEARING_STEP)
+        while self._shut_down_the_heard() and loop.time() < give_up and not self.force_exit:
             await asyncio.sleep(_HEARING_STEP)
-            waiting = False
-            for connection in list(self.server_state.connections):
-                assert isinstance(connection, HttpProtocol)
-                if not connection.awaits_request:
-                    continue
-                if connection.was_answered and not _has_unread(connection.transport):
-                    connection.shutdown()
-                else:
-                    waiting = True
-            if not waiting:
-                return
+
+    def _shut_down_the_heard(self) -> bool:
+        """Are there connections left that a request may be on its way on?"""
+        left = False
+        for connection in list(self.server_state.connections):
+            assert isinstance(connection, HttpProtocol)
+            if connection.awaits_request and (
+                not connection.was_answered or _has_unread(connection.transport)
+            ):
+                left = True
+            else:
+                connection.shutdown()
+        return left
 
 
 def _has_unread(transport: asyncio.Transport) -> bool:
