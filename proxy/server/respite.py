@@ -9,7 +9,7 @@ _FORGOTTEN_SECONDS = 60.0
 
 
 class Respite:
-    """None after a worker that served a while; doubling with each that died soon.
+    """None after a worker that served a while; longer each time that one died soon.
 
     ``until`` is the time, in seconds on the caller's clock, before which none should be started.
     """
@@ -26,6 +26,7 @@ class Respite:
         if age >= _EARLY_SECONDS or now - self._last > _FORGOTTEN_SECONDS:
             self._early = 0
         self._last = now
-        if age < _EARLY_SECONDS:
+        # Several at once have one cause, and count as one.
+        if age < _EARLY_SECONDS and now >= self.until:
             self.until = now + min(_LONGEST_SECONDS, _FIRST_SECONDS * 2**self._early)
             self._early += 1

@@ -73,7 +73,8 @@ class Supervisor:
         self._respite = Respite()
         self._was_ready = False
         self._stopping = False
-        self._looked_at = 0.0
+        self._tick_seconds = min(_TICK_SECONDS, self._hang_seconds / 2)
+        self._looked_at = self._patient_until = 0.0
         self._uvicorn = uvicorn.Config(**uvicorn_options(config))
         self._wake_reader, self._wake_writer = os.pipe()
         self._lifeline_reader, self._lifeline_writer = os.pipe()
@@ -234,14 +235,15 @@ class Supervisor:
 
     def _kill_overdue(self, now: float) -> None:
         # Where this process itself was kept from running, the workers may have been, too.
-        rested = now - self._looked_at > 2 * _TICK_SECONDS
+        if now - self._looked_at > 2 * self._tick_seconds:
+            self._patient_until = now + self._hang_seconds
         self._looked_at = now
         for worker in self._workers.values():
             if worker.kill_at is not None and now >= worker.kill_at:
                 logger.error("worker killed", extra=_facts(worker, "did not stop in time"))
                 os.kill(worker.pid, signal.SIGKILL)
                 worker.kill_at = now + _MARGIN_SECONDS
-            elif worker.kill_at is None and worker.reason is None and not rested:
+            elif worker.reason is None and now >= self._patient_until:
                 seen = self._board.look(worker.index)
                 if seen is not None and now - seen.heartbeat > self._hang_seconds:
                     logger.error("worker killed", extra=_facts(worker, "hung"))
@@ -256,7 +258,7 @@ class Supervisor:
 
     def _wait(self, now: float) -> None:
         """Until a signal, news of a worker, or the time to look after something."""
-        moments = [now + min(_TICK_SECONDS, self._hang_seconds / 2)]
+        moments = [now + self._tick_seconds]
         moments += [worker.kill_at for worker in self._workers.values() if worker.kill_at]
         if len(self._serving()) < self._wanted and self._respite.until > now:
             moments.append(self._respite.until)
