@@ -10,6 +10,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("s3proxy.access")
 
+# The longest key, every byte of it percent-encoded. A line must fit into the 4,096 bytes that
+# several processes may write to one pipe without getting into each other's lines (pipe(7)).
+_LONGEST_PATH = 1 + 3 * 1024
+_CUT_PATH = 1400
+
 
 def is_on() -> bool:
     """Is anything logged? To be asked where gathering the facts has a price."""
@@ -37,7 +42,7 @@ def log_request(
         return
     extra: dict[str, object] = {
         "method": method,
-        "path": path,
+        "path": None if path is None else _fitting(path),
         "status": status,
         "bytes": sent_bytes,
         "duration_ms": round(seconds * 1000, 3),
@@ -48,3 +53,11 @@ def log_request(
     if not complete:
         extra["complete"] = False
     logger.info("request", extra=extra)
+
+
+def _fitting(path: str) -> str:
+    """A path, cut where it is too long for any key."""
+    # JSON takes two characters for each of these.
+    if len(path) + path.count("\\") + path.count('"') <= _LONGEST_PATH:
+        return path
+    return path[:_CUT_PATH] + "…"

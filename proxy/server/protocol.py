@@ -276,6 +276,16 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     @property
+    def awaits_request(self) -> bool:
+        """Is a request to come, or still on its way in?"""
+        return self._idle and not self.transport.is_closing() and self._lingering_since is None
+
+    @property
+    def was_answered(self) -> bool:
+        """Has it been answered, and nothing come since?"""
+        return self._idle_since is not None
+
+    @property
     def _closing(self) -> bool:
         """Is nothing more to be read?"""
         return self._refused is not None or self.transport.is_closing()
