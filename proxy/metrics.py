@@ -123,6 +123,13 @@ by_cache_status = {
 
 entries = Gauge("proxy_cache_entries", "Stored responses.")
 stored_bytes = Gauge("proxy_cache_bytes", "Bytes of stored responses, bookkeeping included.")
+# The server's, whichever worker is asked.
+entries.set_function(lambda: _objects().entries)
+stored_bytes.set_function(lambda: _objects().bytes)
+
+
+def _objects() -> MemoryCache:
+    return cast("MemoryCache", caches["default"])
 
 
 class Evictions(Collector):
@@ -133,8 +140,8 @@ class Evictions(Collector):
 
     def by_reason(self) -> dict[str, int]:
         """Stored responses given up, by reason."""
-        cache = cast("MemoryCache", caches["default"])
-        return dict[str, int](cache.evictions.items()) | {"purge": counted(self.purged)}
+        given_up = dict[str, int](_objects().evictions.items())
+        return given_up | {"purge": counted(self.purged)}
 
     def describe(self) -> Iterable[Metric]:
         """The name alone: with no such method, registering would look at the cache."""
@@ -201,6 +208,4 @@ client_disconnects = Counter(
 )
 
 _restarts = Counter("proxy_worker_restarts_total", "Workers replaced by another.", ["reason"])
-restarts = {
-    reason: _restarts.labels(reason) for reason in ("exited", "killed", "hung", "reload")
-}
+restarts = {reason: _restarts.labels(reason) for reason in ("exited", "killed", "hung", "reload")}

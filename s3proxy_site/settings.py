@@ -73,6 +73,9 @@ STORAGES = {
     }
 }
 
+# Those of `serve` that share the caches: the parent, and each worker with its successor.
+PROCESSES = 1 + 2 * (S3PROXY.web_concurrency if S3PROXY else 0)
+
 CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "proxy.cache.backend.MemoryCache",
@@ -80,13 +83,18 @@ CACHES: dict[str, dict[str, Any]] = {
         "OPTIONS": {
             "MAX_ENTRIES": S3PROXY.cache_capacity if S3PROXY else 1,
             "MAX_BYTES": S3PROXY.cache_max_bytes if S3PROXY else 1,
+            "PROCESSES": PROCESSES,
         },
     },
     "ratelimit": {
         "BACKEND": "proxy.cache.backend.MemoryCache",
         "LOCATION": "ratelimit",
         # Bounded, whatever number of addresses a flood comes from.
-        "OPTIONS": {"MAX_ENTRIES": 100_000, "MAX_BYTES": 32 * 2**20},
+        "OPTIONS": {
+            "MAX_ENTRIES": 100_000,
+            "MAX_BYTES": 32 * 2**20,
+            "PROCESSES": PROCESSES,
+        },
     },
 }
 

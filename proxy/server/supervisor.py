@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
-from django.core.cache import caches
 from django.urls import get_resolver
 
 from proxy import metrics, processes
@@ -100,8 +99,6 @@ class Supervisor:
         self._uvicorn.load()
         # The views' modules, which otherwise each worker would import with its first request.
         get_resolver().url_patterns  # noqa: B018 - for its effect
-        for alias in ("default", "ratelimit"):
-            caches[alias]
         for call in processes.before_fork:
             call(self._indexes[-1])
         crew.use(self._board)

@@ -38,7 +38,11 @@ class WorkerServer(uvicorn.Server):
     """uvicorn's server, which in addition shows on the board that it is alive."""
 
     def __init__(
-        self, config: uvicorn.Config, board: Board, beat_seconds: float, on_ready: Callable[[], object]
+        self,
+        config: uvicorn.Config,
+        board: Board,
+        beat_seconds: float,
+        on_ready: Callable[[], object],
     ) -> None:
         super().__init__(config)
         self._board = board

@@ -29,7 +29,12 @@ def workers(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def served(origin: ScriptedOrigin, workers: int) -> Iterator[Served]:
-    environ = {"WEB_CONCURRENCY": str(workers), "LOG_LEVEL": "warning", "ACCESS_LOG": "off"}
+    environ = {
+        "WEB_CONCURRENCY": str(workers),
+        # A soft purge makes stale: nothing stale may be sent.
+        "CACHE_STALE_TTL": "0s",
+        "ACCESS_LOG": "off",
+    }
     with Served(origin.environ() | environ) as running:
         yield running
 
