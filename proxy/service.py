@@ -52,6 +52,7 @@ def build_gateway(config: Config) -> Gateway:
         region=config.s3_region,
         timeout=config.request_timeout,
         retries=config.s3_retries,
+        max_concurrency=config.s3_max_concurrency,
     )
     return Gateway(store(), origin, policy_of(config))
 
