@@ -152,14 +152,17 @@ def classify(
     code: str | None,
     retry_after: str | None = None,
     keys_from: str | None = None,
+    *,
+    foreign: bool = False,
 ) -> Absent | OriginError:
     """What an answer that is neither the object nor a 304 means.
 
-    ``keys_from`` is the variable to look at for keys that come from elsewhere than S3_*_KEY.
+    ``keys_from`` is the variable to look at for keys that come from elsewhere than S3_*_KEY;
+    ``foreign``: the body is a page of somebody else.
     """
     if status in (404, 410) and code not in _VARIABLE_AT_FAULT:
         return Absent(status)
-    if status == 403 and code in (None, "AccessDenied"):
+    if status == 403 and code in (None, "AccessDenied") and not foreign:
         return Absent(404, denied=True)
 
     told = _seconds(retry_after)
@@ -195,6 +198,12 @@ def classify(
             Failure.MISCONFIGURED,
             f"{named}: redirected elsewhere; look at S3_ENDPOINT and S3_REGION",
             "S3_REGION",
+        )
+    if foreign:
+        return error(
+            Failure.UNEXPECTED,
+            f"{named}: a page without a trace of S3; look at S3_ENDPOINT",
+            "S3_ENDPOINT",
         )
     return error(Failure.UNEXPECTED, f"{named}: not an answer to what was asked")
 

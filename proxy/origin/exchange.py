@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from proxy.core.ranges import ByteRange
     from proxy.core.storability import OriginHead
     from proxy.origin.admission import Place
+
+
+# How often it is looked whether there is a connection still to wait for.
+_LOOK_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,7 @@ class OriginAnswer:
             if self._begun:
                 yield self._begun
                 self._begun = b""
-            async for received in self._response.content.iter_any():
+            while received := await self._received():
                 metrics.origin_bytes.inc(len(received))
                 self._release_if_received()
                 chunk = received[skip:] if skip else received
@@ -155,6 +160,22 @@ class OriginAnswer:
             raise _broken(f"the body broke off ({type(error).__name__})", self._key)
         if left:
             raise _broken("the part is shorter than Content-Range says", self._key)
+
+    async def _received(self) -> bytes:
+        """What has come meanwhile; b"" at the body's end."""
+        content = self._response.content
+        while True:
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    return await content.readany()
+            except aiohttp.ServerTimeoutError:
+                raise
+            except TimeoutError:
+                # aiohttp closes the connection when it cannot make sense of the rest of a body,
+                # and leaves whoever reads it waiting for ever.
+                given_up = self._protocol is not None and self._protocol.exception() is not None
+                if given_up and content.exception() is None:
+                    raise _broken("the body is not HTTP as it should be", self._key) from None
 
     def _within(self, chunk: bytes, left: int) -> bytes:
         if len(chunk) > left and not self._cut.rest_follows:

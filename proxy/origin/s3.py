@@ -228,6 +228,7 @@ class S3Origin:
             error_code(body),
             response.headers.get("Retry-After"),
             self._credentials.variable,
+            foreign=impostors.is_foreign_page(head),
         )
         response.close()
         if isinstance(meaning, OriginError):

@@ -42,6 +42,7 @@ BODY = b"0123456789" * 20
 LARGE = bytes(range(256)) * 1024
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 XML = {"Content-Type": "application/xml"}
+CHUNKED = "HTTP/1.1 200 OK\nTransfer-Encoding: chunked"
 PORTAL = b"<!doctype html><title>Welcome to our guests' network</title>"
 ERROR = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>SlowDown</Code></Error>'
 
@@ -202,7 +203,18 @@ FRAMING = [
     ),
     broken("ends within the body", cut_after(100, respond(body=BODY))),
     broken("resets within the body", cut_after(100, respond(body=BODY), reset=True)),
-    broken("Content-Length too small", respond(body=BODY, content_length=len(BODY) - 1)),
+    failing(
+        "Content-Length too small",
+        respond(body=BODY, content_length=len(BODY) - 1),
+        502,
+        "unexpected",
+    ),
+    broken(
+        "Content-Length too small, seen later",
+        raw_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", "keep"),
+        pause(0.1),
+        raw_bytes(b"lo, you", "keep"),
+    ),
     broken("Content-Length too large", respond(body=BODY, content_length=len(BODY) + 1)),
     sent("no Content-Length, ends well", respond(body=BODY, content_length="missing")),
     broken(
@@ -233,22 +245,27 @@ FRAMING = [
         "unexpected",
     ),
     sent("chunks", respond(body=BODY, chunked=True)),
-    broken(
+    failing(
         "a chunk size that is none",
-        raw(
-            "HTTP/1.1 200 OK\nTransfer-Encoding: chunked",
-            b"5\r\nhello\r\nxyz\r\nhello\r\n0\r\n\r\n",
-        ),
+        raw(CHUNKED, b"5\r\nhello\r\nxyz\r\nhello\r\n0\r\n\r\n"),
+        502,
+        "unexpected",
     ),
     broken(
+        "a chunk size that is none, seen later",
+        raw_bytes(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "keep"),
+        pause(0.1),
+        raw_bytes(b"xyz\r\nhello\r\n0\r\n\r\n"),
+    ),
+    failing(
         "a chunk size beyond all numbers",
-        raw(
-            "HTTP/1.1 200 OK\nTransfer-Encoding: chunked", b"5\r\nhello\r\n" + b"f" * 40 + b"\r\nx"
-        ),
+        raw(CHUNKED, b"5\r\nhello\r\n" + b"f" * 40 + b"\r\nx"),
+        502,
+        "unexpected",
     ),
     broken(
         "chunks without an end",
-        raw("HTTP/1.1 200 OK\nTransfer-Encoding: chunked", b"5\r\nhello\r\n"),
+        raw(CHUNKED, b"5\r\nhello\r\n"),
     ),
     broken("ends within a chunk", cut_after(100, respond(body=BODY, chunked=True))),
     failing("not HTTP", raw_bytes(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), 502, "unexpected"),

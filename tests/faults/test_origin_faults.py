@@ -86,7 +86,7 @@ def what_the_client_gets(case: Case, reply: RawResponse | None) -> None:
             assert not any(byte < 32 or byte == 127 for byte in value)
         return
     assert reply.status >= 400
-    for hint in (b"S3", b"bucket", b"127.0.0.1", case.slug.encode()):
+    for hint in (b"S3", b"bucket", b"127.0.0.1", b"boto", b"aiohttp"):
         assert hint not in reply.body
 
 
