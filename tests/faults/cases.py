@@ -205,7 +205,7 @@ FRAMING = [
     broken("resets within the body", cut_after(100, respond(body=BODY), reset=True)),
     failing(
         "Content-Length too small",
-        respond(body=BODY, content_length=len(BODY) - 1),
+        raw(f"HTTP/1.1 200 OK\nContent-Length: {len(BODY) - 1}", BODY),
         502,
         "unexpected",
     ),
