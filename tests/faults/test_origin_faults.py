@@ -82,8 +82,8 @@ def what_the_client_gets(case: Case, reply: RawResponse | None) -> None:
         assert reply.header(name) == value.encode()
     if case.body is not None:
         assert reply.body == case.body
-        for _, value in reply.headers:
-            assert not any(byte < 32 or byte == 127 for byte in value)
+        for _, received in reply.headers:
+            assert not any(byte < 32 or byte == 127 for byte in received)
         return
     assert reply.status >= 400
     for hint in (b"S3", b"bucket", b"127.0.0.1", b"boto", b"aiohttp"):

@@ -73,5 +73,5 @@ async def test_a_shared_call_runs_once_for_all_who_wait() -> None:
     late = asyncio.create_task(shared.result())
     await asyncio.sleep(0)
     may_end.set()
-    assert await asyncio.gather(patient, late) == [1, 1]
+    assert list(await asyncio.gather(patient, late)) == [1, 1]
     assert await shared.result() == 2
