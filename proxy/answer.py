@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 from proxy.arrival import Arrival, LaggedBehindError, Reader
 from proxy.core.messages import Everything, Head, Segment
 from proxy.core.ranges import ByteRange
-from proxy.origin.errors import Failure, OriginError, PreconditionChangedError
+from proxy.origin.errors import (
+    Failure,
+    OriginError,
+    PreconditionChangedError,
+    TakenBackError,
+)
 from proxy.origin.exchange import Absence, Ask, OriginAnswer
 
 if TYPE_CHECKING:
@@ -126,7 +131,7 @@ class PartsFromOrigin:
         etag = self._response.etag
         return etag is not None and not etag.startswith("W/")
 
-    async def open(self, part: ByteRange) -> None:
+    async def open(self, part: ByteRange, *, goes_on: bool = False) -> None:
         """Ask for a part, so that an error can still become the answer's status.
 
         Raises OriginError; PreconditionChangedError where the object is another by now.
@@ -134,7 +139,7 @@ class PartsFromOrigin:
         ask = Ask(
             part=part, etag_of_whole=self._response.etag, length_of_whole=self._response.length
         )
-        answer = await self._origin.get(self._key, ask)
+        answer = await self._origin.get(self._key, ask, goes_on=goes_on)
         if isinstance(answer, Absence):
             raise PreconditionChangedError
         self._open = (part, answer)
@@ -142,16 +147,27 @@ class PartsFromOrigin:
     async def read(self, part: ByteRange | Everything) -> AsyncIterator[bytes]:
         """See Source.read."""
         assert isinstance(part, ByteRange)
-        if self._open is None or self._open[0] is not part:
+        while True:
+            if self._open is None or self._open[0] is not part:
+                try:
+                    await self.open(part, goes_on=True)
+                except PreconditionChangedError as exc:
+                    raise _changed() from exc
+            assert self._open is not None
+            _, answer = self._open
+            position = part.first
             try:
-                await self.open(part)
-            except PreconditionChangedError as exc:
-                raise _changed() from exc
-        assert self._open is not None
-        _, answer = self._open
-        async for chunk in answer.chunks():
-            yield chunk
-        self.close()
+                async for chunk in answer.chunks():
+                    position += len(chunk)
+                    yield chunk
+            except TakenBackError:
+                if not self.fit_together:
+                    raise
+                self.close()
+                part = ByteRange(position, part.last)
+                continue
+            self.close()
+            return
 
     def close(self) -> None:
         """See Source.close."""
@@ -173,13 +189,13 @@ class Following:
         try:
             async for chunk in self._reader.read(part):
                 yield chunk
-        except LaggedBehindError as lag:
+        except (LaggedBehindError, TakenBackError) as lag:
             if self._length is None or not self._alone.fit_together:
                 raise OriginError(
                     Failure.BROKEN_BODY, "too slow for a body that cannot be taken up again"
                 ) from lag
             last = part.last if isinstance(part, ByteRange) else self._length - 1
-            rest = ByteRange(lag.position, last)
+            rest = ByteRange(self._reader.position, last)
         else:
             return
         async for chunk in self._alone.read(rest):

@@ -198,6 +198,26 @@ origin_latency = Histogram(
     "Seconds from sending a request to the origin to its response head.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+origin_under_way = Gauge(
+    "proxy_origin_under_way", "Origin requests under way.", multiprocess_mode="livesum"
+)
+origin_waiting = Gauge(
+    "proxy_origin_waiting",
+    "Origin requests that wait because S3_MAX_CONCURRENCY are under way.",
+    multiprocess_mode="livesum",
+)
+_origin_refused = Counter(
+    "proxy_origin_refused_total",
+    "Origin requests not made because too many were under way and waiting.",
+    ["cause"],
+)
+origin_refused = {
+    cause: _origin_refused.labels(cause) for cause in ("line_full", "waited_too_long")
+}
+origin_taken_back = Counter(
+    "proxy_origin_taken_back_total",
+    "Connections that slow readers held, given to origin requests that waited.",
+)
 origin_bytes = Counter("proxy_origin_bytes_total", "Body bytes received from the origin.")
 
 bytes_served = TalliedCounter("proxy_bytes_served_total", "Body bytes sent to clients.", 1)

@@ -56,6 +56,7 @@ def build_gateway(config: Config) -> Gateway:
         region=config.s3_region,
         timeout=config.request_timeout,
         retries=config.s3_retries,
+        max_concurrency=config.s3_max_concurrency,
     )
     stored = store()
     turns = Turns(_leases(), stored, seconds=config.request_timeout)

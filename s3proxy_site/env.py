@@ -82,6 +82,7 @@ class Config:
     admin_prefix: str
     drain_timeout: float
     worker_timeout: float
+    s3_max_concurrency: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,5 +116,7 @@ VARIABLES: tuple[Variable, ...] = (
              notation.timeout(zero=True), "30s", "a duration like 30s, at most 24h"),
     Variable("s3proxy.E037", "WORKER_TIMEOUT", "worker_timeout",
              notation.timeout(), "30s", _TIMEOUT),
+    Variable("s3proxy.E035", "S3_MAX_CONCURRENCY", "s3_max_concurrency",
+             notation.integer(1, 4096), "256", "a whole number from 1 to 4096"),
 )
 # fmt: on
