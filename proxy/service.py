@@ -53,7 +53,7 @@ def build_gateway(config: Config) -> Gateway:
         timeout=config.request_timeout,
         retries=config.s3_retries,
     )
-    return Gateway(store(), origin, policy_of(config))
+    return Gateway(store(), origin, policy_of(config), nosniff=config.nosniff)
 
 
 def store() -> Store:

@@ -82,6 +82,7 @@ class Config:
     access_log: bool
     admin_prefix: str
     drain_timeout: float
+    nosniff: bool
 
 
 @dataclass(frozen=True, slots=True)

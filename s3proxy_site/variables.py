@@ -112,5 +112,7 @@ VARIABLES: tuple[Variable, ...] = (
              "and - . _ ~"),
     Variable("s3proxy.E034", "DRAIN_TIMEOUT", "drain_timeout",
              notation.timeout(zero=True), "30s", "a duration like 30s, at most 24h"),
+    Variable("s3proxy.E036", "NOSNIFF", "nosniff", notation.boolean, "on",
+             "on or off (or true, false, yes, no, 1, 0)"),
 )
 # fmt: on

@@ -177,6 +177,7 @@ GOOD: dict[str, list[tuple[str, dict[str, Any]]]] = {
     ],
     "DRAIN_TIMEOUT": [(text, {"drain_timeout": 0.0}) for text in NONE]
     + durations("drain_timeout", longest=DAY),
+    "NOSNIFF": [("on", {"nosniff": True}), ("off", {"nosniff": False}), ("No", {"nosniff": False})],
 }
 
 # variable -> texts that must be refused
@@ -323,6 +324,7 @@ BAD: dict[str, list[str]] = {
         "/" + "a" * 128,
     ],
     "DRAIN_TIMEOUT": ["24h1ms", *NO_DURATION],
+    "NOSNIFF": ["maybe", "nosniff", "on "],
 }
 
 # rule or warning -> an environment that breaks it

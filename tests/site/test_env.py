@@ -74,6 +74,7 @@ def test_an_environment_of_the_required_variables_gives_every_default() -> None:
         access_log=True,
         admin_prefix="",
         drain_timeout=30.0,
+        nosniff=True,
     )
 
 
