@@ -70,7 +70,9 @@ def _fuzz(runner: asyncio.Runner, inputs: int, seed: int) -> int:
             return 1
         if number % _REPORTED == 0 or number == inputs:
             seconds = time.monotonic() - began
-            print(f"{number} inputs in {seconds:.0f} s, slowest {slowest * 1000:.0f} ms", flush=True)  # noqa: T201
+            print(
+                f"{number} inputs in {seconds:.0f} s, slowest {slowest * 1000:.0f} ms", flush=True
+            )  # noqa: T201
     return 0
 
 

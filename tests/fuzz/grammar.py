@@ -10,9 +10,40 @@ if TYPE_CHECKING:
 
 _CORPUS = Path(__file__).parent / "corpus"
 
-_METHODS = [b"GET"] * 6 + [b"HEAD", b"POST", b"OPTIONS", b"PUT", b"CONNECT", b"BREW", b"get", b"", b"PRI"]
-_TARGETS = [b"/", b"/a", b"/a?b", b"/%2e%2e/x", b"//x", b"*", b"http://t/a", b"t:80", b"/a#b", b"/\xff", b"", b"/a b"]
-_VERSIONS = [b"HTTP/1.1"] * 8 + [b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.2", b"http/1.1", b"HTTP/1.1 ", b"", b"HTTP/"]
+_METHODS = [b"GET"] * 6 + [
+    b"HEAD",
+    b"POST",
+    b"OPTIONS",
+    b"PUT",
+    b"CONNECT",
+    b"BREW",
+    b"get",
+    b"",
+    b"PRI",
+]
+_TARGETS = [
+    b"/",
+    b"/a",
+    b"/a?b",
+    b"/%2e%2e/x",
+    b"//x",
+    b"*",
+    b"http://t/a",
+    b"t:80",
+    b"/a#b",
+    b"/\xff",
+    b"",
+    b"/a b",
+]
+_VERSIONS = [b"HTTP/1.1"] * 8 + [
+    b"HTTP/1.0",
+    b"HTTP/2.0",
+    b"HTTP/1.2",
+    b"http/1.1",
+    b"HTTP/1.1 ",
+    b"",
+    b"HTTP/",
+]
 _ENDS = [b"\r\n"] * 30 + [b"\n", b"\r", b"\r\r\n", b""]
 _NAMES = [
     b"Host", b"Content-Length", b"Transfer-Encoding", b"Connection", b"Expect", b"Range", b"If-Range", b"Upgrade",
@@ -67,10 +98,18 @@ def _request(random: Random) -> bytes:
     line = b" ".join((random.choice(_METHODS), random.choice(_TARGETS), random.choice(_VERSIONS)))
     lines = [line] if random.random() < 0.1 else [line, b"Host: test"]
     for _ in range(random.choice((0, 0, 1, 2, 4))):
-        lines.append(random.choice(_NAMES) + random.choice((b": ", b":", b" : ", b"")) + random.choice(_VALUES))
+        lines.append(
+            random.choice(_NAMES)
+            + random.choice((b": ", b":", b" : ", b""))
+            + random.choice(_VALUES)
+        )
     if random.random() < 0.3:
         body = random.choice(_BODIES)
-        framed = b"Content-Length: %d" % len(body) if random.random() < 0.5 else b"Transfer-Encoding: chunked"
+        framed = (
+            b"Content-Length: %d" % len(body)
+            if random.random() < 0.5
+            else b"Transfer-Encoding: chunked"
+        )
         return b"".join(line + random.choice(_ENDS) for line in (*lines, framed, b"")) + body
     return b"".join(line + random.choice(_ENDS) for line in (*lines, b""))
 
@@ -85,7 +124,7 @@ def _mutated(random: Random, data: bytes) -> bytes:
             case 1:
                 del changed[at : at + random.choice((1, 1, 4))]
             case 2:
-                changed[at : at + 1] = bytes([random.choice(b"\r\n\x00 \t:,;\"\\/%*-+0\x7f\xff")])
+                changed[at : at + 1] = bytes([random.choice(b'\r\n\x00 \t:,;"\\/%*-+0\x7f\xff')])
             case 3:
                 piece = changed[at : at + random.choice((1, 8, 40))]
                 changed[at:at] = piece * random.choice((1, 2, 20))

@@ -30,7 +30,10 @@ _LENGTH = 1000
 
 
 def _cache_key(value: str) -> None:
-    for parse in (lambda: object_key(b"/" + value.encode("latin-1")), lambda: key_from_purge(value, "p/")):
+    for parse in (
+        lambda: object_key(b"/" + value.encode("latin-1")),
+        lambda: key_from_purge(value, "p/"),
+    ):
         try:
             key = parse()
         except InvalidTarget as refused:

@@ -73,7 +73,9 @@ def test_a_parser_takes_anything(name: str, random: Random) -> None:
 
 
 @pytest.mark.parametrize("name", PARSERS)
-@pytest.mark.parametrize("unit", [",", '"', "\\", " ", "\t", "a,", '"\\"', "0", "%", "%41", "/", "=", "-", ";"])
+@pytest.mark.parametrize(
+    "unit", [",", '"', "\\", " ", "\t", "a,", '"\\"', "0", "%", "%41", "/", "=", "-", ";"]
+)
 def test_a_parser_takes_a_long_input_in_no_time(name: str, unit: str) -> None:
     began = time.process_time()
     PARSERS[name](unit * (32 * 1024 // len(unit)))

@@ -83,7 +83,14 @@ class Wire:
     def __init__(self) -> None:
         self._asked: list[str] = []
         self._failures: list[dict[str, Any]] = []
-        self._config = Config(self._application, lifespan="off", log_config=None, ws="none")
+        self._config = Config(
+            self._application,
+            interface="asgi3",
+            lifespan="off",
+            log_config=None,
+            proxy_headers=False,
+            ws="none",
+        )
         self._config.load()
         self._state = ServerState()
 
@@ -148,7 +155,10 @@ def answers_of(written: bytes, asked: list[str]) -> tuple[Answer, ...]:
             raise MalformedError(f"more than one answer too many: {head!r}")
         pairs = tuple((field[1].lower(), field[2]) for field in fields if field is not None)
         body, rest = _body(
-            rest, pairs, int(matched[1]), asked[len(answers)] if len(answers) < len(asked) else "GET"
+            rest,
+            pairs,
+            int(matched[1]),
+            asked[len(answers)] if len(answers) < len(asked) else "GET",
         )
         kept = tuple(pair for pair in pairs if pair[0] not in _VOLATILE)
         answers.append(Answer(int(matched[1]), kept, body))
@@ -181,7 +191,11 @@ def _body(
         size, end, rest = rest.partition(b"\r\n")
         if not end or not re.fullmatch(rb"[0-9a-f]+", size):
             raise MalformedError(f"no chunk: {size!r}")
-        chunk, end, rest = rest[: int(size, 16)], rest[int(size, 16) :][:2], rest[int(size, 16) + 2 :]
+        chunk, end, rest = (
+            rest[: int(size, 16)],
+            rest[int(size, 16) :][:2],
+            rest[int(size, 16) + 2 :],
+        )
         if end != b"\r\n":
             raise MalformedError(f"a chunk ends in {end!r}")
         if not chunk:
