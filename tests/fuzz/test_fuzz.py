@@ -1,5 +1,7 @@
 """What holds for any input, for some thousand inputs."""
 
+# ruff: noqa: E501 - tables, an entry a line
+
 from __future__ import annotations
 
 import asyncio

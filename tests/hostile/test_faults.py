@@ -45,7 +45,9 @@ def conversation(served: Served, fault: Fault) -> tuple[list[RawResponse], bool]
             client.half_close()
         with contextlib.suppress(NoResponse):
             for _ in range(len(fault.answers) + 1 if fault.closed else len(fault.answers)):
-                answers.append(client.read_response(methods.pop() if methods else "GET"))
+                answer = client.read_response(methods.pop() if methods else "GET")
+                # Those before an end that comes early count, too.
+                answers.append(answer)
             return answers, client.read_eof(timeout=0.05)
         return answers, True
 
