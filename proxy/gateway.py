@@ -67,8 +67,11 @@ class Gateway:
         origin: S3Origin,
         policy: Policy,
         clock: Callable[[], float] = time.time,
+        *,
+        nosniff: bool = True,
     ) -> None:
         self._store = store
+        self._nosniff = nosniff
         self._origin = origin
         self._clock = clock
         self._fetcher = Fetcher(store, turns, origin, policy, clock)
@@ -296,6 +299,7 @@ class Gateway:
             handling,
             age=response.age(self._clock() if now is None else now),
             boundary=secrets.token_hex(16),
+            nosniff=self._nosniff,
         )
 
 

@@ -56,11 +56,17 @@ def build_gateway(config: Config) -> Gateway:
         region=config.s3_region,
         timeout=config.request_timeout,
         retries=config.s3_retries,
-        max_concurrency=config.s3_max_concurrency,
+        max_concurrency=_own_share(config.s3_max_concurrency, config),
     )
     stored = store()
     turns = Turns(_leases(), stored, seconds=config.request_timeout)
-    return Gateway(stored, turns, origin, policy_of(config))
+    return Gateway(stored, turns, origin, policy_of(config), nosniff=config.nosniff)
+
+
+def _own_share(of_server: int, config: Config) -> int:
+    """What one worker may use of something that is the server's."""
+    workers = config.web_concurrency if processes.index() else 1
+    return max(1, of_server // workers)
 
 
 def store() -> Store:

@@ -83,6 +83,7 @@ class Config:
     drain_timeout: float
     worker_timeout: float
     s3_max_concurrency: int
+    nosniff: bool
 
 
 @dataclass(frozen=True, slots=True)

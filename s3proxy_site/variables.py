@@ -118,5 +118,7 @@ VARIABLES: tuple[Variable, ...] = (
              notation.timeout(), "30s", _TIMEOUT),
     Variable("s3proxy.E035", "S3_MAX_CONCURRENCY", "s3_max_concurrency",
              notation.integer(1, 4096), "256", "a whole number from 1 to 4096"),
+    Variable("s3proxy.E036", "NOSNIFF", "nosniff", notation.boolean, "on",
+             "on or off (or true, false, yes, no, 1, 0)"),
 )
 # fmt: on

@@ -182,6 +182,7 @@ GOOD: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("1", {"s3_max_concurrency": 1}),
         ("4096", {"s3_max_concurrency": 4096}),
     ],
+    "NOSNIFF": [("on", {"nosniff": True}), ("off", {"nosniff": False}), ("No", {"nosniff": False})],
 }
 
 # variable -> texts that must be refused
@@ -330,6 +331,7 @@ BAD: dict[str, list[str]] = {
     "DRAIN_TIMEOUT": ["24h1ms", *NO_DURATION],
     "WORKER_TIMEOUT": ["24h1ms", *NONE, *NO_DURATION],
     "S3_MAX_CONCURRENCY": ["0", "4097", *NO_INTEGER],
+    "NOSNIFF": ["maybe", "nosniff", "on "],
 }
 
 # rule or warning -> an environment that breaks it
