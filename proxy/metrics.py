@@ -201,6 +201,4 @@ client_disconnects = Counter(
 )
 
 _restarts = Counter("proxy_worker_restarts_total", "Workers replaced by another.", ["reason"])
-restarts = {
-    reason: _restarts.labels(reason) for reason in ("exited", "killed", "hung", "reload")
-}
+restarts = {reason: _restarts.labels(reason) for reason in ("exited", "killed", "hung", "reload")}

@@ -50,7 +50,11 @@ def write(root: Path, files: dict[str, str]) -> None:
             {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"},
             math.inf,
         ),
-        ("6:cpuset:/\n", {"cpuset/cpu.cfs_quota_us": "1", "cpuset/cpu.cfs_period_us": "1"}, math.inf),
+        (
+            "6:cpuset:/\n",
+            {"cpuset/cpu.cfs_quota_us": "1", "cpuset/cpu.cfs_period_us": "1"},
+            math.inf,
+        ),
         ("", {}, math.inf),
     ],
 )

@@ -59,9 +59,12 @@ def test_counts_are_the_clients_also_after_workers_were_killed(
         assert answered(served) == asked
     found = samples(served)
     assert found["proxy_worker_restarts_total", (("reason", "killed"),)] == 3 * workers
-    assert found["proxy_origin_bytes_total", ()] == len(BODY) * found["proxy_cache_misses_total", ()]
-    assert served.admin("GET", "/cache/stats").json()["total"]["requests"]["hit"] == (
-        found["proxy_cache_hits_total", ()]
+    assert (
+        found["proxy_origin_bytes_total", ()] == len(BODY) * found["proxy_cache_misses_total", ()]
+    )
+    assert (
+        served.admin("GET", "/cache/stats").json()["total"]["requests"]["hit"]
+        == (found["proxy_cache_hits_total", ()])
     )
 
 
@@ -85,7 +88,12 @@ def test_every_worker_tells_the_same_and_nothing_twice(
         assert set(families.values()) == {1}
         now = {name: float(value) for name, _, value in lines}
         assert before.keys() <= now.keys()
-        gauges = ("proxy_cache_entries", "proxy_cache_bytes", "proxy_cache_evictions", "python_info")
+        gauges = (
+            "proxy_cache_entries",
+            "proxy_cache_bytes",
+            "proxy_cache_evictions",
+            "python_info",
+        )
         counters = {name: value for name, value in before.items() if not name.startswith(gauges)}
         assert [name for name, value in counters.items() if now[name] < value] == []
         before = now

@@ -126,7 +126,8 @@ def test_a_server_whose_workers_cannot_start_gives_up(origin: ScriptedOrigin) ->
     )
     with pytest.raises(RuntimeError, match=r"status 1[^$]*did not start"):
         Served(
-            origin.environ() | {"WEB_CONCURRENCY": "2", "DJANGO_SETTINGS_MODULE": "s3proxy_site.settings"},
+            origin.environ()
+            | {"WEB_CONCURRENCY": "2", "DJANGO_SETTINGS_MODULE": "s3proxy_site.settings"},
             command=(sys.executable, "-c", "import os, django\n" + broken),
         )
 
@@ -167,8 +168,12 @@ def test_a_connection_accepted_before_the_end_is_answered(
     with RawConnection("127.0.0.1", served.port) as early:
         eventually(lambda: _has_accepted(old, served.port))
         served.process.send_signal(signal.SIGHUP)
-        served.wait_for_log(lambda record: record["message"] == "Shutting down" or (
-            record.get("message") == "worker started" and record["pid"] != old))
+        served.wait_for_log(
+            lambda record: (
+                record["message"] == "Shutting down"
+                or (record.get("message") == "worker started" and record["pid"] != old)
+            )
+        )
         early.get("/a")
         assert early.read_response().body == BODY
 
