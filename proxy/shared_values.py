@@ -14,6 +14,7 @@ import logging
 import math
 import mmap
 import threading
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import prometheus_client
@@ -23,8 +24,6 @@ from prometheus_client.registry import Collector
 from proxy import processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from prometheus_client import Metric
 
 logger = logging.getLogger("s3proxy.metrics")
@@ -34,8 +33,16 @@ REGION_BYTES: Final = 512 * 1024
 _WORD_BYTES = 8
 
 # How a gauge's values of several workers make one; "all" is prometheus_client's default.
-_GAUGES: dict[str, Callable[[Iterable[float]], float]] = {"all": sum, "sum": sum, "livesum": sum, "max": max, "livemax": max, "min": min,
-           "livemin": min}  # fmt: skip
+_Combine = Callable[[Iterable[float]], float]
+_GAUGES: dict[str, _Combine] = {
+    "all": sum,
+    "sum": sum,
+    "livesum": sum,
+    "max": max,
+    "livemax": max,
+    "min": min,
+    "livemin": min,
+}
 
 
 class RegionFullError(Exception):

@@ -108,7 +108,10 @@ class WorkerServer(uvicorn.Server):
         self._shut_down_the_heard()
         # At least once, for connections that were accepted but are not known yet.
         await asyncio.sleep(_HEARING_STEP)
-        while self._shut_down_the_heard() and loop.time() < give_up and not self.force_exit:
+        # Nothing announces that bytes have come for a connection.
+        while (  # noqa: ASYNC110
+            self._shut_down_the_heard() and loop.time() < give_up and not self.force_exit
+        ):
             await asyncio.sleep(_HEARING_STEP)
 
     def _shut_down_the_heard(self) -> bool:

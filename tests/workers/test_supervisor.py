@@ -1,4 +1,4 @@
-"""`serve` with several workers: who dies, hangs or is told to go is replaced, and nobody notices."""
+"""`serve` with several workers: who dies, hangs or is told to go is replaced."""
 
 from __future__ import annotations
 
