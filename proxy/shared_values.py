@@ -14,6 +14,7 @@ import logging
 import math
 import mmap
 import threading
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import prometheus_client
@@ -23,8 +24,6 @@ from prometheus_client.registry import Collector
 from proxy import processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from prometheus_client import Metric
 
 logger = logging.getLogger("s3proxy.metrics")
@@ -34,8 +33,16 @@ REGION_BYTES: Final = 512 * 1024
 _WORD_BYTES = 8
 
 # How a gauge's values of several workers make one; "all" is prometheus_client's default.
-_GAUGES = {"all": sum, "sum": sum, "livesum": sum, "max": max, "livemax": max, "min": min,
-           "livemin": min}  # fmt: skip
+_Combine = Callable[[Iterable[float]], float]
+_GAUGES: dict[str, _Combine] = {
+    "all": sum,
+    "sum": sum,
+    "livesum": sum,
+    "max": max,
+    "livemax": max,
+    "min": min,
+    "livemin": min,
+}
 
 
 class RegionFullError(Exception):
@@ -92,10 +99,10 @@ class Region:
             found.append(key)
         return found
 
-    def keys(self) -> Iterable[bytes]:
+    def all_keys(self) -> list[bytes]:
         """All of them."""
         self.new_keys()
-        return self._slots
+        return list(self._slots)
 
 
 _lock = threading.Lock()
@@ -121,7 +128,7 @@ class SharedValue:
         multiprocess_mode: str = "",
         **_kwargs: Any,
     ) -> None:
-        self._combine = _GAUGES[multiprocess_mode] if typ == "gauge" else sum
+        self._combine = _GAUGES[multiprocess_mode if typ == "gauge" else "sum"]
         self._key = json.dumps([typ, metric_name, name, *labelvalues]).encode("ascii")
         self._index = -1
         # Where this process counts: before there are regions, or where its region is full, here.
@@ -197,7 +204,7 @@ class _Adopter(Collector):
 
     def collect(self) -> Iterable[Metric]:
         for region in _regions:
-            for key in list(region.keys()):
+            for key in region.all_keys():
                 if key not in self._seen:
                     self._seen.add(key)
                     self._adopt(*json.loads(key))
@@ -216,7 +223,7 @@ def install() -> None:
     values.ValueClass = SharedValue
     # When a metric began is not the same in every process; CPU time and collected garbage are
     # those of the one process that happens to be asked.
-    prometheus_client.disable_created_metrics()
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
     REGISTRY.unregister(prometheus_client.PROCESS_COLLECTOR)
     REGISTRY.unregister(prometheus_client.GC_COLLECTOR)
     REGISTRY.register(_Adopter())
@@ -236,7 +243,7 @@ def share(highest: int) -> None:
 def forget_process(index: int) -> None:
     """Take a dead process's gauges back; its counters stay."""
     region = _regions[index]
-    for key in region.keys():
+    for key in region.all_keys():
         if json.loads(key)[0] == "gauge":
             slot = region.find(key)
             assert slot is not None

@@ -6,11 +6,13 @@ import enum
 import mmap
 from dataclasses import dataclass
 
-_PID, _STATE, _STARTED, _BEAT = range(4)
+_PID, _STATE, _STARTED, _BEAT, _CONNECTIONS = range(5)
 # A cache line each, so that no worker's heartbeat slows down another's.
 _ROW_WORDS = 8
 _WORD_BYTES = 8
 _NANOSECONDS = 10**9
+# Of a worker that has been silent for so long, nothing is expected.
+_LIVELY_SECONDS = 3.0
 
 
 class State(enum.IntEnum):
@@ -60,6 +62,23 @@ class Board:
     def beat(self, index: int, now: float) -> None:
         """The worker's event loop runs."""
         self._words[index * _ROW_WORDS + _BEAT] = int(now * _NANOSECONDS)
+
+    def count(self, index: int, connections: int) -> None:
+        """The worker has so many connections."""
+        self._words[index * _ROW_WORDS + _CONNECTIONS] = connections
+
+    def fewest_connections(self, now: float) -> int | None:
+        """The fewest that any worker has who would take another; None without such."""
+        lively_since = int((now - _LIVELY_SECONDS) * _NANOSECONDS)
+        words = self._words
+        return min(
+            [
+                words[row + _CONNECTIONS]
+                for row in range(_ROW_WORDS, len(words), _ROW_WORDS)
+                if words[row + _STATE] == State.READY and words[row + _BEAT] > lively_since
+            ],
+            default=None,
+        )
 
     def wipe(self, index: int) -> None:
         """There is no such worker any more."""

@@ -104,6 +104,7 @@ class Supervisor:
         crew.use(self._board)
         # A fork copies one thread of many, and an event loop's descriptors with it.
         assert threading.active_count() == 1
+        self._listener.setblocking(False)
         for pipe in (self._wake_reader, self._wake_writer):
             os.set_blocking(pipe, False)
         for number in _OURS:

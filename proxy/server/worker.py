@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from proxy import processes
+from proxy.server.acceptor import Acceptor
 from proxy.server.board import State
 from proxy.server.protocol import HttpProtocol
 
@@ -30,6 +31,8 @@ _BEAT_SECONDS = 1.0
 # How long connections that are open already may take to bring a request, once the worker stops.
 _HEARING_SECONDS = 0.5
 _HEARING_STEP = 0.02
+# By how many connections a worker may be ahead of another and still accept at once.
+_UNEVEN_CONNECTIONS = 2
 # prctl(2)
 _PR_SET_PDEATHSIG = 1
 
@@ -48,23 +51,47 @@ class WorkerServer(uvicorn.Server):
         self._board = board
         self._beat_seconds = min(_BEAT_SECONDS, beat_seconds)
         self._on_ready = on_ready
+        self._acceptors: list[Acceptor] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept."""
+        assert sockets is not None
         self._beat()
-        await super().startup(sockets)
+        await super().startup([])
+        self._acceptors = [Acceptor(sock, self._protocol, self._is_ahead) for sock in sockets]
         self._board.enter(processes.index(), State.READY)
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more, and answer what was asked before."""
         self._board.enter(processes.index(), State.DRAINING)
-        for server in self.servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         for sock in sockets or ():
             sock.close()
         await self._hear_out()
         await super().shutdown()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        self._count_connections()
+        return await super().on_tick(counter)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+    def _count_connections(self) -> int:
+        beginning = sum(acceptor.beginning for acceptor in self._acceptors)
+        count = len(self.server_state.connections) + beginning
+        self._board.count(processes.index(), count)
+        return count
+
+    def _is_ahead(self) -> bool:
+        fewest = self._board.fewest_connections(time.monotonic())
+        return fewest is not None and self._count_connections() > fewest + _UNEVEN_CONNECTIONS
 
     def _beat(self) -> None:
         self._board.beat(processes.index(), time.monotonic())
@@ -81,7 +108,10 @@ class WorkerServer(uvicorn.Server):
         self._shut_down_the_heard()
         # At least once, for connections that were accepted but are not known yet.
         await asyncio.sleep(_HEARING_STEP)
-        while self._shut_down_the_heard() and loop.time() < give_up and not self.force_exit:
+        # Nothing announces that bytes have come for a connection.
+        while (  # noqa: ASYNC110
+            self._shut_down_the_heard() and loop.time() < give_up and not self.force_exit
+        ):
             await asyncio.sleep(_HEARING_STEP)
 
     def _shut_down_the_heard(self) -> bool:

@@ -231,7 +231,10 @@ class Serve(Protocol):
 
 @pytest.fixture
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Starts proxies for an origin: `serve(moto_site, workers=2, CACHE_TTL="1s")`; all end with the test."""
+    """Starts proxies for an origin: `serve(moto_site, workers=2, CACHE_TTL="1s")`.
+
+    All of them end with the test.
+    """
     with contextlib.ExitStack() as running:
 
         def start(site: S3Site | ScriptedOrigin, workers: int = 1, **environ: str) -> Served:
