@@ -49,7 +49,9 @@ class Plan:
     size: int
 
     @classmethod
-    def of(cls, max_entries: int, max_bytes: int, processes: int) -> Plan:
+    def of(
+        cls, max_entries: int, max_bytes: int, processes: int, pinned_from: int = _PINNED_FROM
+    ) -> Plan:
         """Divide ``max_bytes`` bytes for ``max_entries`` entries, or as many as fit.
 
         Half of it at most is for tables: who allows for a billion entries means no limit, and
@@ -57,7 +59,7 @@ class Plan:
         """
         local = max_bytes // _LOCAL_PART // processes
         budget = max_bytes - local * processes
-        pin_rows = min(_MOST_PIN_ROWS, budget // _PINNED_FROM)
+        pin_rows = min(_MOST_PIN_ROWS, budget // pinned_from)
         all_rows = pin_rows * processes
         entries = max(1, min(max_entries, budget // 2 // _ENTRY_BYTES))
         # What is removed while it is pinned keeps its slot.
@@ -82,7 +84,7 @@ class Plan:
             blocks=count,
             processes=processes,
             pin_rows=pin_rows,
-            pinned_from=_PINNED_FROM,
+            pinned_from=pinned_from,
             local_bytes=local,
             slots_at=slots_at,
             index_at=index_at,

@@ -32,8 +32,8 @@ class Pins:
         self._table = memory.words(at, 2 * count * rows)
         self._process = -1
         self._free: list[int] = []
-        # Rows of views that are no more. Finalisers may only add to it.
-        self._dropped: deque[int] = deque()
+        # Processes and rows of views that are no more. Finalisers may only add to it.
+        self._dropped: deque[tuple[int, int]] = deque()
         self._view = _view_class(memory, self._dropped)
 
     def add(self, slot: int, extent: Extent) -> int | None:
@@ -52,7 +52,8 @@ class Pins:
         """Strike a row of this process; the slot that it was about."""
         slot = self._table[2 * row + 1] - 1
         self._table[2 * row + 1] = 0
-        self._free.append(row)
+        if row // self._rows == self._process:
+            self._free.append(row)
         return slot
 
     def view(self, row: int, first: int, size: int) -> memoryview[int]:
@@ -64,7 +65,10 @@ class Pins:
     def dropped(self) -> Iterator[int]:
         """The rows of this process whose views have gone, once each."""
         while self._dropped:
-            yield self._dropped.popleft()
+            process, row = self._dropped.popleft()
+            # A forked process begins with what its parent had not come to yet.
+            if process == os.getpid():
+                yield row
 
     def forget(self, process: int) -> Iterator[int]:
         """Strike the rows of another process; the slot of each."""
@@ -84,14 +88,13 @@ class Pins:
     def _begin_process(self) -> None:
         # Forked, or another process by name: the rows of the one before are not ours.
         self._process = processes.index()
-        self._dropped.clear()
         mine = range(self._process * self._rows, (self._process + 1) * self._rows)
         self._free = [
             row for row in mine if self._process < self._count and not self._table[2 * row + 1]
         ]
 
 
-def _view_class(memory: SharedMemory, dropped: deque[int]) -> Any:
+def _view_class(memory: SharedMemory, dropped: deque[tuple[int, int]]) -> Any:
     """The type of a buffer over the whole memory that says when its last view has gone.
 
     One type for all: each would otherwise be a type of its own size, for the garbage collector.
@@ -107,7 +110,7 @@ def _view_class(memory: SharedMemory, dropped: deque[int]) -> Any:
         def __del__(self) -> None:
             # A forked process has copies of its parent's views, which are the parent's to drop.
             if self.process == process():
-                dropped.append(self.row)
+                dropped.append((self.process, self.row))
                 if enter():
                     leave(None, None, None)
 

@@ -93,7 +93,11 @@ class SharedMemory:
             except OSError:
                 self._threads.release()
                 return False
-            self._begin()
+            try:
+                self._begin()
+            except BaseException:
+                self._threads.release()
+                raise
             self._depth = 1
             return True
         self._threads.release()
