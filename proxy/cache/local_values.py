@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # What an entry takes beside its value's bytes and its key: the places in the dict, Found and
 # Local with their numbers.
 _ENTRY_BYTES = 700
+
+_LARGEST_BODY = 256 * 1024
 
 
 class Found(NamedTuple):
@@ -50,15 +53,16 @@ class Local:
 class LocalValues:
     """At most ``max_entries`` in ``max_bytes`` bytes, first in first out.
 
-    A response whose body is a view of the shared memory is not kept alive: that would keep its
-    room from being used by others long after it has been removed.
+    A response with a large body is not kept alive: a view of the shared memory would keep the
+    room from being used long after it has been removed, and a copy is what the view saves.
     """
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
         self._max_entries, self._max_bytes = max_entries, max_bytes
         self._lock = threading.Lock()
         self._bytes = 0
-        self._by_key: dict[str, Local] = {}
+        # A dict would look for its oldest key past all that have been taken out before it.
+        self._by_key: OrderedDict[str, Local] = OrderedDict()
         # The one call of the way of a hit.
         self.get = self._by_key.get
 
@@ -105,6 +109,6 @@ class LocalValues:
 def _local(key: str, found: Found, placed: Placed, lifetime: Lifetime) -> Local:
     value = found.value
     size = _ENTRY_BYTES + len(key)
-    if type(value) is StoredResponse and isinstance(value.body, memoryview):
+    if type(value) is StoredResponse and len(value.body or b"") > _LARGEST_BODY:
         return Local(None, weakref.ref(value), placed, lifetime, size)
     return Local(found, None, placed, lifetime, size + size_of(value))
