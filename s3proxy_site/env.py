@@ -12,7 +12,6 @@ and so have warnings, which stop nothing:
     s3proxy.W001   AUTH_TOKEN is short
     s3proxy.W002   a variable nobody reads is spelled almost like one of ours
     s3proxy.W003   WEB_CONCURRENCY asks for more workers than this release runs
-    s3proxy.W004   REDIS_URL is set, which this release does not use
 
 An empty value is an unset variable: templates of container hosts hand over optional variables
 as empty strings. So an empty required variable is a missing one.
@@ -167,9 +166,6 @@ def warnings(environ: Mapping[str, str], config: Config | None) -> list[Problem]
         number = str(config.web_concurrency)
         expected = "1: this release runs one worker"
         found.append(Problem("s3proxy.W003", "WEB_CONCURRENCY", number, expected))
-    if config.redis_url is not None:
-        expected = "it to be unset: this release does not share anything between replicas"
-        found.append(Problem("s3proxy.W004", "REDIS_URL", None, expected))
     return found
 
 

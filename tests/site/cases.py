@@ -341,5 +341,4 @@ WARNINGS: dict[str, dict[str, str]] = {
     "s3proxy.W001": {**MINIMAL, "AUTH_TOKEN": "x" * 15},
     "s3proxy.W002": {**MINIMAL, "CACHE_TLL": "5m"},
     "s3proxy.W003": {**MINIMAL, "WEB_CONCURRENCY": "2"},
-    "s3proxy.W004": {**MINIMAL, "REDIS_URL": "redis://localhost"},
 }
