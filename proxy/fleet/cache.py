@@ -35,17 +35,17 @@ _MARK = b"="
 class BytesSerializer:
     """Writes numbers as the server counts them; marks bytes that would read as one."""
 
-    def dumps(self, value: object) -> bytes | int:
+    def dumps(self, obj: object) -> Any:
         """Raises TypeError for anything but bytes and int."""
-        if type(value) is int:
-            return value
-        if type(value) is not bytes:
-            raise TypeError(f"bytes or int can be stored, not {type(value).__name__}")
-        if value.startswith(_MARK) or _NUMBER.fullmatch(value):
-            return _MARK + value
-        return value
+        if type(obj) is int:
+            return obj
+        if type(obj) is not bytes:
+            raise TypeError(f"bytes or int can be stored, not {type(obj).__name__}")
+        if obj.startswith(_MARK) or _NUMBER.fullmatch(obj):
+            return _MARK + obj
+        return obj
 
-    def loads(self, data: object) -> bytes | int:
+    def loads(self, data: object) -> Any:
         """Raises TypeError for what no server answers a GET with."""
         if type(data) is not bytes:
             raise TypeError(f"the server answered {type(data).__name__} instead of bytes")
@@ -55,7 +55,7 @@ class BytesSerializer:
 
 
 class _Client(RedisCacheClient):
-    def incr(self, key: str, delta: int) -> int:
+    def incr(self, key: Any, delta: int) -> int:
         with self.get_client(key, write=True).pipeline(transaction=True) as pipe:
             pipe.exists(key)
             pipe.incrby(key, delta)
@@ -67,7 +67,7 @@ class _Client(RedisCacheClient):
 
 
 # Django makes an instance for each thread and async context; connections are shared by all.
-_sync_clients: dict[tuple[str, ...], _Client] = {}
+_sync_clients: dict[str, _Client] = {}
 _sync_clients_lock = threading.Lock()
 
 
@@ -76,26 +76,30 @@ class RedisCache(DjangoRedisCache):
 
     def __init__(self, server: str | list[str], params: dict[str, Any]) -> None:
         super().__init__(server, params)
+        self._url = server if isinstance(server, str) else server[0]
         self._serializer = BytesSerializer()
 
     @property
     def _cache(self) -> _Client:
-        servers = tuple(self._servers)
         with _sync_clients_lock:
-            if servers not in _sync_clients:
-                _sync_clients[servers] = _Client(
-                    list(servers),
+            if self._url not in _sync_clients:
+                _sync_clients[self._url] = _Client(
+                    [self._url],
                     serializer=self._serializer,
                     socket_connect_timeout=BOUND_SECONDS,
                     socket_timeout=BOUND_SECONDS,
                     retry=Retry(NoBackoff(), 0),
                     protocol=2,
                 )
-            return _sync_clients[servers]
+            return _sync_clients[self._url]
 
     @property
     def _redis(self) -> Redis:
-        return client(self._servers[0])
+        return client(self._url)
+
+    def _seconds(self, timeout: Any) -> int | None:
+        seconds = self.get_backend_timeout(timeout)
+        return None if seconds is None else int(seconds)
 
     async def aget(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         found = await self._redis.get(self.make_and_validate_key(key, version=version))
@@ -117,7 +121,7 @@ class RedisCache(DjangoRedisCache):
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
     ) -> None:
         name = self.make_and_validate_key(key, version=version)
-        seconds = self.get_backend_timeout(timeout)
+        seconds = self._seconds(timeout)
         if seconds == 0:
             await self._redis.delete(name)
         else:
@@ -134,19 +138,17 @@ class RedisCache(DjangoRedisCache):
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
     ) -> bool:
         name = self.make_and_validate_key(key, version=version)
-        seconds = self.get_backend_timeout(timeout)
+        seconds = self._seconds(timeout)
         # Stored for no time is stored not at all; the answer tells whether there was one.
         if seconds == 0:
             return not await self._redis.exists(name)
-        return bool(
-            await self._redis.set(name, self._serializer.dumps(value), ex=seconds, nx=True)
-        )
+        return bool(await self._redis.set(name, self._serializer.dumps(value), ex=seconds, nx=True))
 
     async def atouch(
         self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
     ) -> bool:
         name = self.make_and_validate_key(key, version=version)
-        seconds = self.get_backend_timeout(timeout)
+        seconds = self._seconds(timeout)
         if seconds is None:
             # PERSIST says no where there was no timeout to take away.
             await self._redis.persist(name)

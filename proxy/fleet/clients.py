@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 _MOST_CONNECTIONS = 64
 
 # Connections belong to the loop that opened them.
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, Redis]] = (
-    WeakKeyDictionary()
-)
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, Redis]] = WeakKeyDictionary()
 
 
 def client(url: str, answer_seconds: float = BOUND_SECONDS) -> Redis:

@@ -19,10 +19,13 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from proxy.cache.encoding import decode_head, encode_head
-from proxy.core.messages import StoredResponse
 from proxy.fleet.stream_id import StreamId
+
+if TYPE_CHECKING:
+    from proxy.core.messages import StoredResponse
 
 PART_BYTES = 512 * 1024
 TOKEN_BYTES = 8
@@ -111,19 +114,10 @@ def decode(data: bytes, most_bytes: int) -> Entry:
     ) = _FIXED.unpack_from(data)  # fmt: skip
     if magic != _MAGIC or version != _VERSION:
         raise ValueError("no entry of this version")
-    if flags & ~(_HAS_BODY | _IN_PARTS):
-        raise ValueError(f"unknown flags {flags:#x}")
     if not (math.isfinite(written) and math.isfinite(age) and age >= 0):
         raise ValueError(f"no times: {written}, {age}")
     in_parts = bool(flags & _IN_PARTS)
-    if body_length > most_bytes:
-        raise ValueError(f"a body of {body_length} bytes")
-    if parts != (-(-body_length // PART_BYTES) if in_parts else 0):
-        raise ValueError(f"{parts} parts of {body_length} bytes")
-    if in_parts and body_length <= PART_BYTES:
-        raise ValueError("a small body in parts")
-    if not flags & _HAS_BODY and body_length:
-        raise ValueError("a body that is said to be none")
+    _check_lengths(flags, parts, body_length, most_bytes)
     body_at = beginning + key_length + head_length
     if len(data) != body_at + (0 if in_parts else body_length):
         raise ValueError(f"an entry of {len(data)} bytes has another length")
@@ -152,3 +146,18 @@ def decode(data: bytes, most_bytes: int) -> Entry:
         crc=crc,
         crc_before_body=before_body,
     )
+
+
+def _check_lengths(flags: int, parts: int, body_length: int, most_bytes: int) -> None:
+    """Raises ValueError for what contradicts itself, or would take too much memory."""
+    if flags & ~(_HAS_BODY | _IN_PARTS):
+        raise ValueError(f"unknown flags {flags:#x}")
+    if body_length > most_bytes:
+        raise ValueError(f"a body of {body_length} bytes")
+    in_parts = bool(flags & _IN_PARTS)
+    if in_parts != (body_length > PART_BYTES):
+        raise ValueError(f"a body of {body_length} bytes, in parts or not")
+    if parts != (-(-body_length // PART_BYTES) if in_parts else 0):
+        raise ValueError(f"{parts} parts of {body_length} bytes")
+    if not flags & _HAS_BODY and body_length:
+        raise ValueError("a body that is said to be none")

@@ -53,9 +53,7 @@ class Guard:
         self.breaker.allows()
         return await self._bounded(make, bound, waits=True)
 
-    async def _bounded(
-        self, make: Callable[[], Awaitable[T]], bound: float, *, waits: bool
-    ) -> T:
+    async def _bounded(self, make: Callable[[], Awaitable[T]], bound: float, *, waits: bool) -> T:
         began = time.monotonic()
         try:
             async with asyncio.timeout(bound):

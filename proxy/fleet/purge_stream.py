@@ -185,7 +185,7 @@ class PurgeStream:
             self._update_rules()
             return at
 
-    async def _add(self, fields: dict[str, bytes]) -> StreamId:
+    async def _add(self, fields: dict[Any, Any]) -> StreamId:
         redis = client(self._url)
         added = await self._try_to_add(redis, fields)
         if added is None:
@@ -195,9 +195,9 @@ class PurgeStream:
             raise _DetachedError("the stream vanishes")
         return StreamId.parse(added)
 
-    async def _try_to_add(self, redis: Redis, fields: dict[str, bytes]) -> bytes | None:
+    async def _try_to_add(self, redis: Redis, fields: dict[Any, Any]) -> bytes | None:
         async with redis.pipeline(transaction=False) as pipe:
-            pipe.xadd(self._name, fields, nomkstream=True, maxlen=MOST_ENTRIES)  # type: ignore[arg-type]
+            pipe.xadd(self._name, fields, nomkstream=True, maxlen=MOST_ENTRIES)
             now = self._clock.now()
             if now is not None:
                 oldest = int((now - RETENTION_SECONDS) * 1000)
@@ -206,7 +206,7 @@ class PurgeStream:
         return added
 
     async def _add_lost(self) -> None:
-        await client(self._url).xadd(self._name, dict(purge_message.LOST), maxlen=MOST_ENTRIES)
+        await client(self._url).xadd(self._name, _lost(), maxlen=MOST_ENTRIES)
 
     async def _read_for_ever(self) -> None:
         rest = _FIRST_REST_SECONDS
@@ -232,7 +232,7 @@ class PurgeStream:
         run = await self._run(redis)
         known_run = await self._insist(redis.get(self._run_name))
         if last is None or known_run != run:
-            await self._insist(redis.xadd(self._name, dict(purge_message.LOST)))  # type: ignore[arg-type]
+            await self._insist(redis.xadd(self._name, _lost()))
             await self._insist(redis.set(self._run_name, run))
             first, last = await self._ends(redis)
             if first is None or last is None:
@@ -259,7 +259,7 @@ class PurgeStream:
             return
         if at >= first:
             # Not trimmed, but forgotten by the server, so that others have missed it.
-            await self._insist(redis.xadd(self._name, dict(purge_message.LOST)))  # type: ignore[arg-type]
+            await self._insist(redis.xadd(self._name, _lost()))
         if at != BEGINNING:
             logger.warning("purges may have been missed: everything stored has to be validated")
         self._distrust()
@@ -371,3 +371,7 @@ class PurgeStream:
             return await answer
 
         return await self._guard.insist(ask, bound=bound)
+
+
+def _lost() -> dict[Any, Any]:
+    return dict(purge_message.LOST)

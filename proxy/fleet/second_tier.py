@@ -101,11 +101,7 @@ class SecondTier:
             if data is None:
                 metrics.reads["miss"].inc()
                 return None
-            if type(data) is not bytes:
-                raise ValueError("no bytes")
-            entry = entries.decode(data, self._most_bytes)
-            if entry.key != key:
-                raise ValueError("an entry for another key")
+            entry = self._decoded(data, key)
             response = entry.response
             if entry.parts:
                 response = entry.with_parts(await self._parts(key, entry.parts))
@@ -153,12 +149,8 @@ class SecondTier:
         metrics.writes["stored"].inc()
         return True
 
-    async def remove(self, *keys: str) -> None:
-        """Forget the responses under these S3 keys, if Redis can be reached."""
-        await self.remove_many(keys)
-
-    async def remove_many(self, keys: Iterable[str]) -> None:
-        """As remove(). What could not be removed, purge rules forbid."""
+    async def remove(self, keys: Iterable[str]) -> None:
+        """Forget the responses under these S3 keys, if Redis can be reached; raises nothing."""
         names = [self.name_of(key) for key in keys]
         for start in range(0, len(names), 500):
             some = names[start : start + 500]
@@ -166,6 +158,15 @@ class SecondTier:
                 await self._guard.call(lambda some=some: self._cache.adelete_many(some))  # type: ignore[misc]
             except FleetUnavailableError:
                 return
+
+    def _decoded(self, data: object, key: str) -> entries.Entry:
+        """Raises ValueError."""
+        if type(data) is not bytes:
+            raise ValueError(f"{type(data).__name__} instead of bytes")
+        entry = entries.decode(data, self._most_bytes)
+        if entry.key != key:
+            raise ValueError("an entry for another key")
+        return entry
 
     async def _set(self, name: str, value: bytes, seconds: int) -> None:
         await self._guard.write(lambda: self._cache.aset(name, value, timeout=seconds))
