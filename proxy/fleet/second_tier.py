@@ -8,7 +8,7 @@ import logging
 import secrets
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from proxy.fleet import entry as entries
 from proxy.fleet import metrics
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from proxy.fleet.stream_id import StreamId
 
 logger = logging.getLogger("s3proxy.fleet")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # For all parts of a large body together; each is bounded by itself too.
 _WHOLE_BODY_SECONDS = 1.0
@@ -104,7 +107,8 @@ class SecondTier:
             entry = self._decoded(data, key)
             response = entry.response
             if entry.parts:
-                response = entry.with_parts(await self._parts(key, entry.parts))
+                parts = await self._parts(key, entry.parts)
+                response = await asyncio.to_thread(entry.with_parts, parts)
         except FleetUnavailableError:
             metrics.reads["error"].inc()
             return None
@@ -134,7 +138,9 @@ class SecondTier:
         name = self.name_of(key)
         token = secrets.token_bytes(entries.TOKEN_BYTES)
         try:
-            entry, parts = entries.encode(key, response, mark, written, age, token)
+            # Large ones in a thread: their checksum and copies would hold up the event loop.
+            run = asyncio.to_thread if body_length > entries.PART_BYTES else _at_once
+            entry, parts = await run(entries.encode, key, response, mark, written, age, token)
         except ValueError:
             metrics.writes["refused"].inc()
             return False
@@ -212,6 +218,10 @@ class SecondTier:
             return response
         metrics.reads["hit"].inc()
         return response
+
+
+async def _at_once(encode: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return encode(*args, **kwargs)
 
 
 def _worth_keeping(response: StoredResponse, age: float) -> int:
