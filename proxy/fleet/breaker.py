@@ -101,6 +101,14 @@ class Breaker:
             if self._state is State.HALF_OPEN:
                 self._change(State.CLOSED, "answered again")
 
+    def recovered(self) -> None:
+        """A call that was begun while it was open, without leave, was answered."""
+        with self._lock:
+            if self._state is not State.CLOSED:
+                self._failing_since = None
+                self._rest = FIRST_REST_SECONDS
+                self._change(State.CLOSED, "answered again")
+
     def failed(self, reason: str) -> None:
         """A call was not answered, or with an error that the next one would get too."""
         with self._lock:

@@ -15,7 +15,8 @@ from proxy.fleet.guard import BOUND_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-_MOST_CONNECTIONS = 64
+# Each answer takes a fraction of a millisecond; to connect takes several, all at once too long.
+_MOST_CONNECTIONS = 12
 
 # Connections belong to the loop that opened them.
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, Redis]] = WeakKeyDictionary()

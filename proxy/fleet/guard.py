@@ -50,8 +50,11 @@ class Guard:
 
     async def insist(self, make: Callable[[], Awaitable[T]], *, bound: float) -> T:
         """As call() whether the breaker is open or not, for who has all the time to wait."""
-        self.breaker.allows()
-        return await self._bounded(make, bound, waits=True)
+        open_before = not self.breaker.allows()
+        answer = await self._bounded(make, bound, waits=True)
+        if open_before:
+            self.breaker.recovered()
+        return answer
 
     async def _bounded(self, make: Callable[[], Awaitable[T]], bound: float, *, waits: bool) -> T:
         began = time.monotonic()

@@ -140,11 +140,11 @@ class PurgeStream:
 
     async def aclose(self) -> None:
         """Stop reading."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        task, self._task = self._task, None
+        while task is not None and not task.done():
+            # Again and again: a client library that is just closing a connection may swallow it.
+            task.cancel()
+            await asyncio.wait({task}, timeout=0.05)
         self._follow(now=False)
 
     async def publish(self, purge: Purge) -> StreamId:

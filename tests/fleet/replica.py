@@ -61,17 +61,23 @@ class Replica:
         self.mistrusts += 1
 
 
+_joined: set[Replica] = set()
+
+
 @asynccontextmanager
 async def joined(url: str, **options: object) -> AsyncIterator[Replica]:
     """A replica that has caught up."""
     replica = Replica(url, **options)  # type: ignore[arg-type]
+    _joined.add(replica)
     replica.stream.start()
     try:
         await until(lambda: replica.stream.following)
         yield replica
     finally:
         await replica.stream.aclose()
-        await close_clients()
+        _joined.discard(replica)
+        if not _joined:
+            await close_clients()
 
 
 async def until(condition: Callable[[], bool], seconds: float = 8.0) -> None:

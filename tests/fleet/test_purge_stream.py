@@ -92,12 +92,13 @@ async def test_a_replica_that_was_away_beyond_the_trimmed_part_mistrusts(
             await until(lambda: position.get() == there.rules.mark)
         for number in range(3):
             await there.stream.publish(purge(str(number)))
+        before = there.mistrusts
         valkey.command("XTRIM", STREAM, "MAXLEN", "1")
         async with joined(valkey.url, position=position) as back:
             assert back.mistrusts == 1
             assert back.applied == [purge("2")]
             assert back.rules.horizon >= position.get().before
-        assert there.mistrusts == 1, "who was there has missed nothing since it started"
+        assert there.mistrusts == before, "who was there has missed nothing since it started"
 
 
 async def test_the_stream_is_trimmed(valkey: ValkeySite, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,6 +217,6 @@ async def test_of_too_many_waiting_purges_it_is_told_that_there_were_some(
 
 async def test_without_redis_a_replica_does_not_catch_up(own_valkey: ValkeySite) -> None:
     own_valkey.kill()
-    with pytest.raises(AssertionError):
+    with pytest.raises(TimeoutError):
         async with asyncio.timeout(1), joined(own_valkey.url):
             pass
