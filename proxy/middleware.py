@@ -10,7 +10,7 @@ from django_prometheus.middleware import Metrics
 
 from proxy import conf, metrics
 from proxy.client_address import client_address
-from proxy.limits import seconds_to_wait
+from proxy.limits import seconds_to_wait, seconds_to_wait_in_fleet
 from proxy.request_id import new_request_id
 from proxy.responses import error_response
 
@@ -54,7 +54,10 @@ def observe(get_response: AsyncView) -> AsyncView:
 
         wait = None
         if config.rate_limit_rps and not _asks_for_health(scope["path"], config.admin_prefix):
-            wait = seconds_to_wait(request, client, config.rate_limit_rps)
+            if config.redis_url is None:
+                wait = seconds_to_wait(request, client, config.rate_limit_rps)
+            else:
+                wait = await seconds_to_wait_in_fleet(request, client, config.rate_limit_rps)
         if wait is None:
             response = await get_response(request)
         else:

@@ -11,7 +11,6 @@ and so have warnings, which stop nothing:
 
     s3proxy.W001   AUTH_TOKEN is short
     s3proxy.W002   a variable nobody reads is spelled almost like one of ours
-    s3proxy.W004   REDIS_URL is set, which this release does not use
 
 An empty value is an unset variable: templates of container hosts hand over optional variables
 as empty strings. So an empty required variable is a missing one.
@@ -165,9 +164,6 @@ def warnings(environ: Mapping[str, str], config: Config | None) -> list[Problem]
     if len(config.auth_token) < SHORT_TOKEN:
         expected = f"at least {SHORT_TOKEN} characters, so that nobody guesses it"
         found.append(Problem("s3proxy.W001", "AUTH_TOKEN", None, expected))
-    if config.redis_url is not None:
-        expected = "it to be unset: this release does not share anything between replicas"
-        found.append(Problem("s3proxy.W004", "REDIS_URL", None, expected))
     return found
 
 

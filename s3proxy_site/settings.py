@@ -97,6 +97,20 @@ CACHES: dict[str, dict[str, Any]] = {
         },
     },
 }
+if S3PROXY and S3PROXY.redis_url:
+    # The second tier. Another backend may stand here; purges go through REDIS_URL all the same.
+    CACHES["shared"] = {
+        "BACKEND": "proxy.fleet.cache.RedisCache",
+        "LOCATION": S3PROXY.redis_url,
+        "KEY_PREFIX": "s3proxy",
+    }
+    CACHES["ratelimit_local"] = CACHES["ratelimit"]
+    CACHES["ratelimit"] = {
+        "BACKEND": "proxy.fleet.counters.SharedCounters",
+        "LOCATION": S3PROXY.redis_url,
+        "KEY_PREFIX": "s3proxy",
+        "OPTIONS": {"LOCAL": "ratelimit_local"},
+    }
 
 LOGGING = logging_config(
     S3PROXY.log_level if S3PROXY else "info",

@@ -349,5 +349,4 @@ RULES: dict[str, dict[str, str]] = {
 WARNINGS: dict[str, dict[str, str]] = {
     "s3proxy.W001": {**MINIMAL, "AUTH_TOKEN": "x" * 15},
     "s3proxy.W002": {**MINIMAL, "CACHE_TLL": "5m"},
-    "s3proxy.W004": {**MINIMAL, "REDIS_URL": "redis://localhost"},
 }
