@@ -20,6 +20,7 @@ from proxy.answer import (
 )
 from proxy.collapse import Arriving, Settled
 from proxy.core import head as heads
+from proxy.core.cache_control import RequestDirectives
 from proxy.core.cache_status import CacheStatus, Forward, Handling
 from proxy.core.decision import (
     Fetch,
@@ -38,21 +39,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxy.core.freshness import Policy
-    from proxy.core.messages import Head, Request, StoredResponse
+    from proxy.core.messages import Fields, Head, Request, StoredResponse
     from proxy.origin.s3 import S3Origin
     from proxy.purge import Purge
     from proxy.store import Store
 
+_NO_DIRECTIVES = RequestDirectives()
 _PARTIAL, _NOT_MODIFIED, _GATEWAY_TIMEOUT = 206, 304, 504
 
 
 class Recalled(NamedTuple):
-    """An answer from memory, the response that gave it, and until when it would be the same."""
+    """An answer from memory, the response that gave it, and until when it would be the same.
+
+    Until ``decided_until`` it would be the same but for ``told``, the head's cache fields, which
+    would be as retell() has them; 0 where nothing is known of what comes after ``valid_until``.
+    """
 
     head: Head
     body: bytes
     handling: Handling
     stored: StoredResponse
+    told: Fields
+    valid_until: float
+    decided_until: float
+
+
+class Retold(NamedTuple):
+    """The cache's own fields of a hit, and until when they would be the same."""
+
+    fields: Fields
+    handling: Handling
     valid_until: float
 
 
@@ -101,7 +117,15 @@ class Gateway:
         ):
             return None
         body = from_memory(head.segments, stored.body or b"")
-        return Recalled(head, body, handling, stored, _next_second(stored, now))
+        decided_until = stored.fresh_until if _is_decided(request, head) else 0.0
+        told, _, valid_until = self.retell(stored, now)
+        return Recalled(head, body, handling, stored, told, valid_until, decided_until)
+
+    def retell(self, stored: StoredResponse, now: float) -> Retold:
+        """What an answer that recall() gave would say instead of its own cache fields."""
+        handling = _hit(stored, now)
+        fields = heads.cache_fields(handling, stored.age(now))
+        return Retold(fields, handling, _next_second(stored, now))
 
     def stored(self, key: str) -> StoredResponse | None:
         """The response stored under a key, which counts as a use of it."""
@@ -297,6 +321,22 @@ def _next_second(stored: StoredResponse, now: float) -> float:
     age = stored.age(now)
     remaining = stored.freshness.lifetime - age
     return now + min(1 - age % 1, remaining % 1 or 1.0)
+
+
+def _is_decided(request: Request, head: Head) -> bool:
+    """Does the answer stay the same, Age and remaining freshness aside, while it is fresh?
+
+    Directives set an age or a freshness; dates of two-digit years depend on the present; the
+    parts of a multipart body are told apart by a boundary that is to be another each time.
+    """
+    conditions = request.conditions
+    return (
+        request.directives == _NO_DIRECTIVES
+        and conditions.if_modified_since is None
+        and conditions.if_unmodified_since is None
+        and request.if_range is None
+        and len(head.segments) <= 1
+    )
 
 
 def _from_body(head: Head, handling: Handling, body: bytes) -> Answer:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import re
+import time
 from typing import TYPE_CHECKING
 
-from proxy.access_log import log_request
+import pytest
+
+from proxy import access_log
+from proxy.access_log import AccessLines, log_request
 from proxy.core.cache_status import CacheStatus, Handling
+from proxy.log_stream import LineHandler
+from s3proxy_site.log_config import JsonLines, TextLines
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
 
 
 def logged(caplog: pytest.LogCaptureFixture, **more: object) -> dict[str, object]:
@@ -52,3 +60,83 @@ def test_nothing_is_built_where_nothing_is_logged(caplog: pytest.LogCaptureFixtu
             method="GET", path="/", status=200, sent_bytes=0, seconds=0.0, client="192.0.2.1"
         )
     assert not caplog.records
+
+
+def written(stream: io.StringIO) -> str:
+    return stream.getvalue()
+
+
+@pytest.fixture
+def stream(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
+    """What the access logger writes to, and nothing else listens to, in the form asked for."""
+    found = io.StringIO()
+    handler = LineHandler(found)
+    handler.setFormatter(request.param)
+    propagate, level = access_log.logger.propagate, access_log.logger.level
+    access_log.logger.propagate = False
+    access_log.logger.setLevel(logging.INFO)
+    access_log.logger.addHandler(handler)
+    yield found
+    access_log.logger.removeHandler(handler)
+    access_log.logger.propagate = propagate
+    access_log.logger.setLevel(level)
+
+
+FORMS = pytest.mark.parametrize(
+    "stream", [JsonLines(), TextLines()], ids=["json", "text"], indirect=True
+)
+PATHS = ["/a", "/%C3%BC%20a", '/"quoted"', "/back\\slash", "/987654321.125", "/a=b", "/\x7f", "/"]
+
+
+@FORMS
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("seconds", [0.000003, 0.0009994, 0.0123456, 3.0])
+def test_prepared_lines_are_those_of_the_formatter(
+    stream: io.StringIO, path: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_700_000_000.0625
+    monkeypatch.setattr(time, "time", lambda: now)
+    monkeypatch.setattr(time, "time_ns", lambda: int(now * 1e9))
+    handling = Handling(CacheStatus.HIT, ttl=5)
+    log_request(
+        method="GET",
+        path=path,
+        status=200,
+        sent_bytes=1024,
+        seconds=seconds,
+        client="2001:db8::1",
+        handling=handling,
+        request_id="0123-4",
+    )
+    expected = written(stream)
+    lines = AccessLines.where_nothing_else_listens()
+    assert lines is not None
+    pieces = lines.pieces(method="GET", path=path, status=200, sent_bytes=1024, handling=handling)
+    for _ in range(2):
+        lines.log(pieces, now, seconds, b"2001:db8::1", b"0123-4")
+    assert "method" in expected
+    assert written(stream) == expected * 3
+
+
+@FORMS
+def test_the_time_of_a_prepared_line_goes_on(stream: io.StringIO) -> None:
+    lines = AccessLines.where_nothing_else_listens()
+    assert lines is not None
+    pieces = lines.pieces(
+        method="GET", path="/", status=200, sent_bytes=0, handling=Handling(CacheStatus.HIT)
+    )
+    for now in (1.0, 1.0004, 1.001, 61.5, 1.0):
+        lines.log(pieces, now, 0.0, b"-", b"i")
+    times = re.findall(r"1970-01-01T00:(\d\d:\d\d\.\d{3})Z", written(stream))
+    assert times == ["00:01.000", "00:01.000", "00:01.001", "01:01.500", "00:01.000"]
+
+
+@FORMS
+def test_whoever_listens_too_is_told_through_logging(stream: io.StringIO) -> None:
+    assert AccessLines.where_nothing_else_listens() is not None
+    other = logging.NullHandler()
+    access_log.logger.addHandler(other)
+    assert AccessLines.where_nothing_else_listens() is None
+    access_log.logger.removeHandler(other)
+    access_log.logger.setLevel(logging.CRITICAL)
+    assert AccessLines.where_nothing_else_listens() is None
