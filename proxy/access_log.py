@@ -138,7 +138,8 @@ class AccessLines:
         self, pieces: LinePieces, now: float, seconds: float, client: bytes, request_id: bytes
     ) -> None:
         """Log a request that is over; ``now`` in seconds since the epoch."""
-        millisecond = int(now * 1000)
+        # Rounded to microseconds first, as logging does.
+        millisecond = int(now * 1e6 + 0.5) // 1000
         if millisecond != self._millisecond:
             self._millisecond = millisecond
             self._time = self._written_time(now)

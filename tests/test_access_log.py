@@ -6,7 +6,6 @@ import io
 import logging
 import re
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,9 +14,6 @@ from proxy.access_log import AccessLines, log_request
 from proxy.core.cache_status import CacheStatus, Handling
 from proxy.log_stream import LineHandler
 from s3proxy_site.log_config import JsonLines, TextLines
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def logged(caplog: pytest.LogCaptureFixture, **more: object) -> dict[str, object]:
@@ -62,29 +58,20 @@ def test_nothing_is_built_where_nothing_is_logged(caplog: pytest.LogCaptureFixtu
     assert not caplog.records
 
 
-def written(stream: io.StringIO) -> str:
-    return stream.getvalue()
-
-
-@pytest.fixture
-def stream(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
-    """What the access logger writes to, and nothing else listens to, in the form asked for."""
+def stream_of(form: logging.Formatter, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What the access logger writes to from now on, and nothing else listens to."""
     found = io.StringIO()
     handler = LineHandler(found)
-    handler.setFormatter(request.param)
-    propagate, level = access_log.logger.propagate, access_log.logger.level
-    access_log.logger.propagate = False
+    handler.setFormatter(form)
+    monkeypatch.setattr(access_log.logger, "handlers", [handler])
+    monkeypatch.setattr(access_log.logger, "propagate", False)
+    # Through the method, which forgets what loggers remember of their levels.
+    monkeypatch.setattr(access_log.logger, "level", access_log.logger.level)
     access_log.logger.setLevel(logging.INFO)
-    access_log.logger.addHandler(handler)
-    yield found
-    access_log.logger.removeHandler(handler)
-    access_log.logger.propagate = propagate
-    access_log.logger.setLevel(level)
+    return found
 
 
-FORMS = pytest.mark.parametrize(
-    "stream", [JsonLines(), TextLines()], ids=["json", "text"], indirect=True
-)
+FORMS = pytest.mark.parametrize("form", [JsonLines(), TextLines()], ids=["json", "text"])
 PATHS = ["/a", "/%C3%BC%20a", '/"quoted"', "/back\\slash", "/987654321.125", "/a=b", "/\x7f", "/"]
 
 
@@ -92,8 +79,9 @@ PATHS = ["/a", "/%C3%BC%20a", '/"quoted"', "/back\\slash", "/987654321.125", "/a
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("seconds", [0.000003, 0.0009994, 0.0123456, 3.0])
 def test_prepared_lines_are_those_of_the_formatter(
-    stream: io.StringIO, path: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+    form: logging.Formatter, path: str, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stream = stream_of(form, monkeypatch)
     now = 1_700_000_000.0625
     monkeypatch.setattr(time, "time", lambda: now)
     monkeypatch.setattr(time, "time_ns", lambda: int(now * 1e9))
@@ -108,18 +96,21 @@ def test_prepared_lines_are_those_of_the_formatter(
         handling=handling,
         request_id="0123-4",
     )
-    expected = written(stream)
+    expected = stream.getvalue()
     lines = AccessLines.where_nothing_else_listens()
     assert lines is not None
     pieces = lines.pieces(method="GET", path=path, status=200, sent_bytes=1024, handling=handling)
     for _ in range(2):
         lines.log(pieces, now, seconds, b"2001:db8::1", b"0123-4")
     assert "method" in expected
-    assert written(stream) == expected * 3
+    assert stream.getvalue() == expected * 3
 
 
 @FORMS
-def test_the_time_of_a_prepared_line_goes_on(stream: io.StringIO) -> None:
+def test_the_time_of_a_prepared_line_goes_on(
+    form: logging.Formatter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = stream_of(form, monkeypatch)
     lines = AccessLines.where_nothing_else_listens()
     assert lines is not None
     pieces = lines.pieces(
@@ -127,16 +118,20 @@ def test_the_time_of_a_prepared_line_goes_on(stream: io.StringIO) -> None:
     )
     for now in (1.0, 1.0004, 1.001, 61.5, 1.0):
         lines.log(pieces, now, 0.0, b"-", b"i")
-    times = re.findall(r"1970-01-01T00:(\d\d:\d\d\.\d{3})Z", written(stream))
+    times = re.findall(r"1970-01-01T00:(\d\d:\d\d\.\d{3})Z", stream.getvalue())
     assert times == ["00:01.000", "00:01.000", "00:01.001", "01:01.500", "00:01.000"]
 
 
 @FORMS
-def test_whoever_listens_too_is_told_through_logging(stream: io.StringIO) -> None:
+def test_whoever_listens_too_is_told_through_logging(
+    form: logging.Formatter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream_of(form, monkeypatch)
     assert AccessLines.where_nothing_else_listens() is not None
     other = logging.NullHandler()
     access_log.logger.addHandler(other)
     assert AccessLines.where_nothing_else_listens() is None
     access_log.logger.removeHandler(other)
+    assert AccessLines.where_nothing_else_listens() is not None
     access_log.logger.setLevel(logging.CRITICAL)
     assert AccessLines.where_nothing_else_listens() is None

@@ -82,7 +82,7 @@ async def test_a_stream_that_is_no_file_will_do() -> None:
 
 async def test_writes_to_a_pipe_are_whole_lines_that_do_not_mix(tmp_path: Path) -> None:
     reading, writing = os.pipe()
-    with open(reading, "rb", buffering=0) as reader, open(writing, "w") as stream:
+    with os.fdopen(reading, "rb", buffering=0) as reader, os.fdopen(writing, "w") as stream:
         handler = LineHandler(stream)
         lines = [b"%04d " % number + b"x" * (number % 700) + b"\n" for number in range(60)]
         received: list[bytes] = []
@@ -98,7 +98,7 @@ async def test_no_write_to_a_pipe_is_larger_than_is_atomic(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reading, writing = os.pipe()
-    with open(reading, "rb", buffering=0), open(writing, "w") as stream:
+    with os.fdopen(reading, "rb", buffering=0), os.fdopen(writing, "w") as stream:
         handler = LineHandler(stream)
         written: list[bytes] = []
 
@@ -126,7 +126,7 @@ async def test_a_full_pipe_that_does_not_block_loses_nothing() -> None:
         while len(received) < total:
             received.extend(os.read(reading, 4096))
 
-    with open(writing, "w") as stream:
+    with os.fdopen(writing, "w") as stream:
         handler = LineHandler(stream)
         for _ in range(600):
             handler.add_line(b"z" * 100 + b"\n")
@@ -164,7 +164,7 @@ async def test_lines_that_cannot_be_written_are_told_of(
 ) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    with open(writing, "w") as stream:
+    with os.fdopen(writing, "w") as stream:
         broken = LineHandler(stream)
         broken.add_line(b"one\n")
         broken.flush()

@@ -179,7 +179,7 @@ async def test_what_a_client_makes_up_does_not_fill_memory(proxy: Proxy) -> None
         target = b"/k?%d" % number
         found = door.answer(b"GET", target, [])
         assert found is not None
-        door.remember_head(target * 50, found[0])
+        door.remember_head(target * 50, found[0], ())
     for remembered in (door._replies, door._heads):
         assert remembered.bytes <= 100_000
         assert 0 < len(remembered) < 200
@@ -194,7 +194,7 @@ async def test_what_is_long_is_not_remembered(door: FastDoor, proxy: Proxy) -> N
     assert not door._replies
     found = door.answer(b"GET", b"/k", [])
     assert found is not None
-    door.remember_head(b"x" * 5000, found[0])
+    door.remember_head(b"x" * 5000, found[0], ())
     assert not door._heads
 
 

@@ -16,7 +16,7 @@ from tests.server.conversation import eventually, request, rest_of
 if TYPE_CHECKING:
     from tests.origins import ScriptedOrigin
     from tests.raw_http import OpenRaw, RawResponse
-    from tests.served.process import Serve, Served
+    from tests.served.process import LogRecord, Serve, Served
 
 FRESH = {"Cache-Control": "max-age=600", "Content-Type": "text/plain", "ETag": '"e"'}
 
@@ -349,6 +349,11 @@ def test_no_line_is_missing_at_the_end_and_hits_are_in_order(
     assert hits == sorted(hits)
 
 
+def line_of(served: Served, answer: RawResponse) -> LogRecord:
+    number = (answer.header("X-Request-ID") or b"").decode()
+    return served.wait_for_log(lambda record: record.get("request_id") == number)
+
+
 def test_a_forwarded_client_is_logged_for_known_heads(
     serve: Serve, origin: ScriptedOrigin, raw: OpenRaw
 ) -> None:
@@ -357,10 +362,7 @@ def test_a_forwarded_client_is_logged_for_known_heads(
     client = raw(served.port)
     for address, logged in (("192.0.2.1", "192.0.2.1"), ("192.0.2.2", "192.0.2.2")):
         for answer in ask(client, 3, request("/a", f"X-Forwarded-For: 9.9.9.9, {address}")):
-            number = (answer.header("X-Request-ID") or b"").decode()
-            line = served.wait_for_log(
-                lambda record, number=number: record.get("request_id") == number
-            )  # type: ignore[misc]
+            line = line_of(served, answer)
             assert line["client"] == logged
 
 
@@ -371,8 +373,7 @@ def test_an_address_that_would_break_a_line_is_quoted(
     served = serve(origin, TRUSTED_PROXIES="127.0.0.0/8")
     sent = request("/a", 'X-Forwarded-For: fe80::1%x",x="y')
     for answer in ask(raw(served.port), 3, sent):
-        number = (answer.header("X-Request-ID") or b"").decode()
-        line = served.wait_for_log(lambda record, number=number: record.get("request_id") == number)  # type: ignore[misc]
+        line = line_of(served, answer)
         assert line["path"] == "/a"
 
 
