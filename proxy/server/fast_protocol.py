@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 from proxy import access_log, conf, metrics
 from proxy.access_log import AccessLines
 from proxy.claims import Claims
+from proxy.clients import Clients
 from proxy.request_id import next_id
-from proxy.server.clients import Clients
 from proxy.server.fast_door import FastDoor
 from proxy.server.protocol import HttpProtocol
 from proxy.service import gateway
@@ -19,7 +19,7 @@ from proxy.service import gateway
 if TYPE_CHECKING:
     import asyncio
 
-    from proxy.server.clients import Client
+    from proxy.clients import Client
     from proxy.server.deadlines import Deadlines
     from proxy.server.fast_door import Lines, Reply
 

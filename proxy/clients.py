@@ -1,4 +1,4 @@
-"""Who the clients of one server's connections are, worked out once each."""
+"""Who clients are, worked out once each."""
 
 from __future__ import annotations
 
