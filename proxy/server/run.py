@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from proxy.server.uvicorn_internals import http_protocol
+
 if TYPE_CHECKING:
     from s3proxy_site.env import Config
 
@@ -26,7 +28,7 @@ def uvicorn_options(config: Config) -> dict[str, Any]:
     """What uvicorn has to know, for ``serve`` and ``runserver`` alike."""
     return {
         "app": APPLICATION,
-        "http": "proxy.server.fast_protocol:FastProtocol",
+        "http": http_protocol(),
         "ws": "none",
         "lifespan": "on",
         "loop": "uvloop",
