@@ -43,19 +43,20 @@ class Answer:
             self.body.close()
 
 
-def from_memory(segments: tuple[Segment, ...], representation: bytes | memoryview) -> bytes:
+def from_memory(
+    segments: tuple[Segment, ...], representation: bytes | memoryview
+) -> bytes | memoryview:
     """The body that segments make of a representation held whole; the very object if whole."""
     if len(segments) == 1:
         return _slice(segments[0], representation)
     return b"".join(_slice(segment, representation) for segment in segments)
 
 
-def _slice(segment: Segment, representation: bytes | memoryview) -> bytes:
+def _slice(segment: Segment, representation: bytes | memoryview) -> bytes | memoryview:
     if isinstance(segment, bytes):
         return segment
-    if isinstance(segment, Everything):
-        return bytes(representation)
-    # Of the whole range CPython gives back the object itself, uncopied.
+    if isinstance(segment, Everything) or segment.length == len(representation):
+        return representation
     return bytes(representation[segment.first : segment.last + 1])
 
 

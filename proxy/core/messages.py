@@ -141,6 +141,11 @@ class StoredResponse:
         """
         return self.initial_age + max(0.0, now - self.response_time)
 
+    @property
+    def fresh_until(self) -> float:
+        """When it becomes stale, in seconds since the epoch, as long as no clock is set."""
+        return self.response_time + self.freshness.lifetime - self.initial_age
+
 
 class Everything:
     """The body segment of a representation whose length is not known yet."""

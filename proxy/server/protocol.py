@@ -178,6 +178,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._message_ended = False
         self._head_bytes = 0
         if self._reading_since is None:
             self._reading_since = self.loop.time()

@@ -7,6 +7,8 @@ import ctypes
 import socket
 from typing import TYPE_CHECKING, Any
 
+from proxy.server.uvicorn_internals import http_protocol
+
 if TYPE_CHECKING:
     from s3proxy_site.env import Config
 
@@ -22,7 +24,7 @@ def uvicorn_options(config: Config) -> dict[str, Any]:
     """What uvicorn has to know, for ``serve`` and ``runserver`` alike."""
     return {
         "app": APPLICATION,
-        "http": "proxy.server.fast_protocol:FastProtocol",
+        "http": http_protocol(),
         "ws": "none",
         "lifespan": "on",
         "loop": "uvloop",

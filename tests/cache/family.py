@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxy import processes
 from proxy.cache.backend import MemoryCache
-from proxy.cache.leases import Leases, State
+from proxy.cache.leases import Leases
 from proxy.cache.purge_log import PurgeLog
 from proxy.core.messages import StoredResponse
 from proxy.purge import Purge
@@ -170,7 +170,7 @@ def killed(times: int = 300) -> dict[str, Any]:
         while True:
             hammer(cache, own)
             key = own.choice(KEYS)
-            leases.take(key, time.monotonic(), 1000)
+            leases.take(key, log.sequence, time.monotonic(), 1000)
             log.append(Purge(keys=frozenset({key})))
             views = [*views[-3:], cache.get(own.choice(KEYS))]
 
@@ -184,7 +184,7 @@ def killed(times: int = 300) -> dict[str, Any]:
         os.waitpid(victim, 0)
         for shared in (cache, leases):
             shared.forget_process(3)
-        assert all(leases.state(key, time.monotonic()) is State.FREE for key in KEYS)
+        assert not any(leases.held(key, time.monotonic()) for key in KEYS)
         audit(cache._shared)
         assert cache.entries <= 40
         assert cache.bytes <= 4_000_000

@@ -35,7 +35,7 @@ def made(request: Request, stored: StoredResponse | None = None, handling: Handl
 
 
 def body(head: Head) -> bytes:
-    return from_memory(head.segments, b"0123456789")
+    return bytes(from_memory(head.segments, b"0123456789"))
 
 
 def test_15_3_1_the_whole() -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from botocore.credentials import Credentials
-from proxy.cache.leases import Leases
-from proxy.cache.purge_log import PurgeLog
 
 from proxy.cache.backend import MemoryCache
+from proxy.cache.leases import Leases
+from proxy.cache.purge_log import PurgeLog
 from proxy.core.cache_key import object_key
 from proxy.core.freshness import Policy
 from proxy.core.messages import Request
