@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from proxy.cache.leases import Lease
     from proxy.core.messages import Request, StoredResponse
     from proxy.core.storability import Assessment
+    from proxy.fleet.link import Errand
 
 
 class Outcome:
@@ -38,7 +39,7 @@ class Settled(Outcome):
     """The origin said all there is to say without a body to wait for.
 
     ``response`` is the freshened stored response (``validated``), an absence, or what another
-    process fetched meanwhile (``elsewhere``).
+    process fetched meanwhile (``elsewhere``), or another replica has stored (``shared``).
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Settled(Outcome):
         *,
         validated: bool = False,
         elsewhere: bool = False,
+        shared: bool = False,
         stored: bool,
         shareable: bool,
     ) -> None:
         super().__init__(response, stored=stored, shareable=shareable)
         self.validated = validated
         self.elsewhere = elsewhere
+        self.shared = shared
 
 
 class Arriving(Outcome):
@@ -72,7 +75,8 @@ class Flight:
     credentials. ``may_store`` is true once a request has joined that did not say no-store;
     ``purges`` is how many purges there had been when what is stored was looked up for it: a later
     one that covers the key, soft or not, forbids to store what the flight brings. ``kept``:
-    something of it was stored. ``turn`` is what it holds against other processes meanwhile.
+    something of it was stored, ``brought`` if that was whole. ``turn`` is what it holds meanwhile
+    against other processes, ``errand`` against other replicas.
     """
 
     def __init__(
@@ -92,6 +96,8 @@ class Flight:
         self.may_store = False
         self.kept = False
         self.turn: Lease | None = None
+        self.errand: Errand | None = None
+        self.brought: StoredResponse | None = None
         self._outcome: asyncio.Future[Settled | Arriving] = (
             asyncio.get_running_loop().create_future()
         )

@@ -10,6 +10,8 @@ from proxy import metrics
 from proxy.arrival import Arrival
 from proxy.collapse import Arriving, Flight, Flights, Settled
 from proxy.core import storability
+from proxy.core.decision import Hit, decide
+from proxy.core.messages import StoredResponse
 from proxy.origin.errors import Failure, OriginError
 from proxy.origin.exchange import WHOLE, Absence, Ask, OriginAnswer
 from proxy.store import Found
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxy.core.freshness import Policy
-    from proxy.core.messages import Request, StoredResponse
+    from proxy.core.messages import Request
+    from proxy.fleet.link import Link
     from proxy.origin.s3 import S3Origin
     from proxy.store import Sighting, Store
     from proxy.turns import Turns
@@ -43,10 +46,12 @@ class Fetcher:
         origin: S3Origin,
         policy: Policy,
         clock: Callable[[], float],
+        link: Link | None = None,
     ) -> None:
         self.flights = Flights()
         self._store = store
         self._turns = turns
+        self._link = link
         self._origin = origin
         self._policy = policy
         self._clock = clock
@@ -63,6 +68,8 @@ class Fetcher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._link is not None:
+            await self._link.aclose()
         await self._origin.aclose()
 
     def flight(self, key: str) -> Flight | None:
@@ -107,16 +114,18 @@ class Fetcher:
             purges=sighting.purges,
         )
         stored = sighting.response if conditional else None
-        task = asyncio.create_task(self._fly(flight, sighting.found, stored), name=f"origin {key}")
+        task = asyncio.create_task(
+            self._fly(flight, request, sighting.found, stored), name=f"origin {key}"
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return flight
 
     async def _fly(
-        self, flight: Flight, found: Found | None, stored: StoredResponse | None
+        self, flight: Flight, request: Request, found: Found | None, stored: StoredResponse | None
     ) -> None:
         try:
-            await self._take_turn(flight, found, stored)
+            await self._take_turn(flight, request, found, stored)
         except OriginError as error:
             if stored is not None:
                 metrics.revalidations["failed"].inc()
@@ -133,7 +142,7 @@ class Fetcher:
             self.flights.end(flight)
 
     async def _take_turn(
-        self, flight: Flight, found: Found | None, stored: StoredResponse | None
+        self, flight: Flight, request: Request, found: Found | None, stored: StoredResponse | None
     ) -> None:
         """Ask the origin, unless another process of the server is about to know."""
         known_to_be_too_large = found is not None and stored is None
@@ -146,14 +155,40 @@ class Fetcher:
             return
         flight.turn = turn
         try:
-            await self._exchange(flight, stored)
+            await self._ask_replicas(flight, request, stored)
         finally:
             self._end_turn(flight)
 
+    async def _ask_replicas(
+        self, flight: Flight, request: Request, stored: StoredResponse | None
+    ) -> None:
+        """Ask the origin, unless another replica knows, or is about to."""
+        if self._link is None:
+            await self._exchange(flight, stored)
+            return
+
+        def answers(response: StoredResponse) -> bool:
+            return isinstance(decide(request, response, self._clock()), Hit)
+
+        got = await self._link.find(flight.key, answers)
+        if isinstance(got, StoredResponse):
+            kept = self._keep(flight, got, storable=True)
+            if kept or not self._was_purged(flight):
+                flight.succeed(Settled(got, shared=True, stored=kept, shareable=True))
+                return
+            await self._exchange(flight, stored)
+            return
+        flight.errand = got
+        await self._exchange(flight, stored or got.known)
+
     def _end_turn(self, flight: Flight) -> None:
+        """Let others have what was stored, or their turn."""
         if flight.turn is not None:
             self._turns.release(flight.turn, stored=flight.kept)
             flight.turn = None
+        if flight.errand is not None:
+            flight.errand.end(None if self._was_purged(flight) else flight.brought)
+            flight.errand = None
 
     async def _exchange(self, flight: Flight, stored: StoredResponse | None) -> None:
         ask = WHOLE if stored is None else Ask(stored.etag, stored.last_modified)
@@ -263,4 +298,5 @@ class Fetcher:
         flight.kept = self._store.put(
             flight.key, response, self._clock(), unless=lambda: self._was_purged(flight)
         )
+        flight.brought = response if flight.kept and response.body is not None else None
         return flight.kept

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from proxy.core.freshness import Policy
     from proxy.core.messages import Fields, Head, Request, StoredResponse
+    from proxy.fleet.link import Link
     from proxy.origin.s3 import S3Origin
     from proxy.purge import Purge
     from proxy.store import Found, Sighting, Store
@@ -73,6 +74,13 @@ class Retold(NamedTuple):
     valid_until: float
 
 
+class Purged(NamedTuple):
+    """How many stored responses a purge hit here, and whether all replicas know of it."""
+
+    responses: int
+    everywhere: bool
+
+
 class Gateway:
     """Answers requests for objects from the store, or from the origin through it."""
 
@@ -85,12 +93,14 @@ class Gateway:
         clock: Callable[[], float] = time.time,
         *,
         nosniff: bool = True,
+        link: Link | None = None,
     ) -> None:
         self._store = store
         self._nosniff = nosniff
         self._origin = origin
         self._clock = clock
-        self._fetcher = Fetcher(store, turns, origin, policy, clock)
+        self._link = link
+        self._fetcher = Fetcher(store, turns, origin, policy, clock, link)
 
     async def aclose(self) -> None:
         """Give up what is being fetched and close the connections to the origin."""
@@ -145,12 +155,18 @@ class Gateway:
         """The time by which the gateway decides, in seconds since the epoch."""
         return self._clock()
 
-    async def purge(self, purge: Purge) -> int:
-        """Carry out a purge in all processes of the server; how many responses it hit.
+    async def purge(self, purge: Purge) -> Purged:
+        """Carry out a purge in all processes of the server, and on all replicas.
 
         Nothing that was being fetched meanwhile is stored, nor given to later requests.
         """
-        return await self._store.purge(purge, self._clock())
+        if self._link is None:
+            return Purged(await self._store.purge(purge, self._clock()), everywhere=True)
+        # The others first: else what they share could come back here.
+        told = await self._link.publish(purge)
+        responses = await self._store.purge(purge, self._clock())
+        await self._link.finish(purge, told)
+        return Purged(responses, everywhere=told is not None)
 
     async def _answer(self, request: Request) -> Answer:
         now = self._clock()
@@ -245,6 +261,7 @@ class Gateway:
             fwd_status=_NOT_MODIFIED if outcome.validated else outcome.response.origin_status,
             stored=outcome.stored,
             collapsed=collapsed,
+            detail="shared-cache" if outcome.shared else None,
         )
         return await self._from_store(request, outcome.response, handling)
 

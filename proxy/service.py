@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
 
@@ -16,6 +17,9 @@ from proxy.cache.backend import MemoryCache
 from proxy.cache.leases import Leases
 from proxy.cache.purge_log import PurgeLog
 from proxy.core.freshness import Policy
+from proxy.fleet.link import Link
+from proxy.fleet.position import SharedPosition
+from proxy.fleet.service import close_fleet, open_fleet
 from proxy.gateway import Gateway
 from proxy.origin.s3 import S3Origin
 from proxy.origin.signing import ChainCredentials, CredentialSource, FixedCredentials
@@ -25,6 +29,8 @@ from proxy.turns import Turns
 if TYPE_CHECKING:
     from storages.backends.s3 import S3Storage
 
+    from proxy.fleet.stream_id import StreamId
+    from proxy.purge import Purge
     from s3proxy_site.env import Config
 
 # Connections belong to the loop that opened them; a server has one loop, tests have many.
@@ -45,6 +51,7 @@ async def close_gateway() -> None:
     found = _gateways.pop(asyncio.get_running_loop(), None)
     if found is not None:
         await found.aclose()
+    await close_fleet()
 
 
 def build_gateway(config: Config) -> Gateway:
@@ -60,7 +67,27 @@ def build_gateway(config: Config) -> Gateway:
     )
     stored = store()
     turns = Turns(_leases(), stored, seconds=config.request_timeout)
-    return Gateway(stored, turns, origin, policy_of(config), nosniff=config.nosniff)
+    return Gateway(
+        stored,
+        turns,
+        origin,
+        policy_of(config),
+        nosniff=config.nosniff,
+        link=_link(config, stored),
+    )
+
+
+def _link(config: Config, stored: Store) -> Link | None:
+    """What connects the running loop with the other replicas; None where there are none."""
+    position = _position()
+
+    def apply(purge: Purge, at: StreamId) -> None:
+        # The server's own have been carried out before they were acknowledged.
+        if not position.is_finished(at):
+            stored.purge_at_once(purge, time.time())
+
+    fleet = open_fleet(config, apply=apply, mistrust=stored.mistrust, position=position)
+    return None if fleet is None else Link(fleet, position)
 
 
 def _own_share(of_server: int, config: Config) -> int:
@@ -79,6 +106,7 @@ def _share(_highest_index: int) -> None:
     _shared_caches()
     _purge_log()
     _leases()
+    _position()
 
 
 def _forget_process(index: int) -> None:
@@ -95,6 +123,11 @@ processes.on_death.append(_forget_process)
 def _shared_caches() -> list[MemoryCache]:
     opened = [caches[alias] for alias in caches.settings]
     return [cache for cache in opened if isinstance(cache, MemoryCache)]
+
+
+@functools.cache
+def _position() -> SharedPosition:
+    return SharedPosition()
 
 
 @functools.cache

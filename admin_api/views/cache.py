@@ -53,7 +53,7 @@ async def purge(request: ASGIRequest) -> HttpResponseBase:
     purged = await gateway().purge(asked.purge)
     metrics.purges.inc()
     counts = {
-        "purged": purged,
+        "purged": purged.responses,
         "soft": asked.soft,
         "keys": len(asked.keys),
         "prefixes": len(asked.prefixes),
@@ -64,6 +64,12 @@ async def purge(request: ASGIRequest) -> HttpResponseBase:
         "request_id": request.scope.get("s3proxy.request_id"),
     }
     logger.info("purge", extra=counts | {"not_found": len(not_found)} | who)
+    if not purged.everywhere:
+        error = (
+            "purged on this server, but the other replicas could not be told: Redis is "
+            "unavailable; they will be once it is back, if this server lives so long"
+        )
+        return json_response(counts | {"not_found": not_found, "error": error}, 503)
     return json_response(counts | {"not_found": not_found})
 
 

@@ -6,16 +6,20 @@ as its pickle, which never leaves the processes that share the memory.
 
 from __future__ import annotations
 
+import math
 import pickle
 from typing import TYPE_CHECKING, Any
 
 from proxy.cache.encoding import decode_head, encode_head
 from proxy.cache.shared_store import Content
 from proxy.core.messages import StoredResponse
-from proxy.core.storability import stale_from
+from proxy.core.storability import must_validate, stale_from
 
 if TYPE_CHECKING:
     from proxy.cache.shared_store import Stored
+
+# A response marked stale since then may have been purged: no stale window applies to it.
+ALWAYS = -math.inf
 
 _PICKLE, _BYTES, _RESPONSE = range(3)
 
@@ -41,10 +45,15 @@ def value_of(stored: Stored) -> Any:
     kind, head, body = stored.content
     if kind == _RESPONSE:
         response = decode_head(head, body)
-        since = stored.stale_since
-        return response if since != since else stale_from(response, since)
+        return (
+            response if math.isnan(stored.stale_since) else _as_marked(response, stored.stale_since)
+        )
     data = head if body is None else bytes(body)
     return data if kind == _BYTES else pickle.loads(data)  # noqa: S301 - our own
+
+
+def _as_marked(response: StoredResponse, since: float) -> StoredResponse:
+    return must_validate(response) if since == ALWAYS else stale_from(response, since)
 
 
 def is_immutable(value: Any) -> bool:

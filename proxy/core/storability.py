@@ -191,6 +191,25 @@ def stale_from(stored: StoredResponse, now: float) -> StoredResponse:
     return replace(stored, freshness=replace(stored.freshness, lifetime=lifetime))
 
 
+def must_validate(response: StoredResponse) -> StoredResponse:
+    """The same response, never to be sent before the origin has confirmed it.
+
+    For what may have missed a purge: no stale window applies either, because a purge may have
+    forbidden it; a 304 makes it as good as new.
+    """
+    freshness = response.freshness
+    return replace(
+        response,
+        freshness=replace(
+            freshness,
+            lifetime=min(freshness.lifetime, response.initial_age),
+            stale_while_revalidate=0.0,
+            stale_if_error=0.0,
+            no_cache=True,
+        ),
+    )
+
+
 def _timing(
     head: OriginHead, status: int, directives: ResponseDirectives, policy: Policy
 ) -> tuple[Freshness, float, float, float | None]:

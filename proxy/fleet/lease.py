@@ -80,7 +80,7 @@ class Leases:
             found = await self._take(key, name, useful, began)
         except FleetUnavailableError:
             metrics.leases["unavailable"].inc()
-            found = self._void()
+            found = self.void()
         waited = self._clock() - began
         if waited >= _FIRST_INTERVAL:
             metrics.lease_wait.observe(waited)
@@ -124,17 +124,18 @@ class Leases:
             while holder is not None and holder != _NO_USE:
                 if self._clock() - began + interval > self._seconds:
                     metrics.leases["timeout"].inc()
-                    return self._void()
+                    return self.void()
                 await asyncio.sleep(interval * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
                 interval = min(_LONGEST_INTERVAL, interval * _GROWTH)
                 holder = await self._guard.call(lambda: self._cache.aget(name))
             if holder == _NO_USE:
                 metrics.leases["released"].inc()
-                return self._void()
+                return self.void()
             response = await self._tier.get(key)
             if response is not None and useful(response):
                 metrics.leases["shared"].inc()
                 return response
 
-    def _void(self) -> Lease:
+    def void(self) -> Lease:
+        """A lease that keeps nobody waiting."""
         return Lease(self, None, 0.0)

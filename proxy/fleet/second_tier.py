@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from proxy.core.storability import must_validate
 from proxy.fleet import entry as entries
 from proxy.fleet import metrics
 from proxy.fleet.clock import UNCERTAINTY_SECONDS
@@ -39,25 +40,6 @@ _WHOLE_BODY_SECONDS = 1.0
 def namespace_of(endpoint: str, bucket: str) -> str:
     """What keeps two buckets apart that share a Redis: 16 hexadecimal digits."""
     return hashlib.sha256(f"{endpoint}\n{bucket}".encode()).hexdigest()[:16]
-
-
-def must_validate(response: StoredResponse) -> StoredResponse:
-    """The same response, never to be sent before the origin has confirmed it.
-
-    For what may have missed a purge: no stale window applies either, because a purge may have
-    forbidden it; a 304 makes it as good as new.
-    """
-    freshness = response.freshness
-    return replace(
-        response,
-        freshness=replace(
-            freshness,
-            lifetime=min(freshness.lifetime, response.initial_age),
-            stale_while_revalidate=0.0,
-            stale_if_error=0.0,
-            no_cache=True,
-        ),
-    )
 
 
 class SecondTier:

@@ -37,7 +37,7 @@ async def opened(settings: object, url: str) -> AsyncIterator[service.Fleet]:
     from dataclasses import replace
 
     settings.CACHES = {  # type: ignore[attr-defined]
-        "default": {"BACKEND": "proxy.cache.backend.MemoryCache", "LOCATION": "objects"},
+        "default": {"BACKEND": "proxy.cache.backend.MemoryCache", "LOCATION": "of-a-replica"},
         "shared": {"BACKEND": "proxy.fleet.cache.RedisCache", "LOCATION": url},
     }
     config = replace(conf.config(), redis_url=url)

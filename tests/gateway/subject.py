@@ -228,7 +228,7 @@ class Proxy:
 
     async def purge(self, *keys: str, soft: bool = False) -> int:
         """Purge some keys."""
-        return await self.gateway.purge(Purge(keys=frozenset(keys), soft=soft))
+        return (await self.gateway.purge(Purge(keys=frozenset(keys), soft=soft))).responses
 
     async def until(self, condition: Callable[[], bool], timeout: float = 5.0) -> None:
         """Wait until something is so in this process; AssertionError if it does not get so."""

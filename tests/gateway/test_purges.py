@@ -56,10 +56,10 @@ async def test_prefixes_and_everything(origin: ScriptedOrigin, proxy: Proxy) -> 
     origin.default(respond(body=b"x"))
     for key in keys:
         await proxy.get(key)
-    assert await proxy.gateway.purge(Purge(prefixes=("img/",))) == 2
+    assert (await proxy.gateway.purge(Purge(prefixes=("img/",)))).responses == 2
     assert [(await proxy.get(key)).cache for key in keys] == ["MISS", "MISS", "HIT"]
     await proxy.idle()
-    assert await proxy.gateway.purge(Purge(everything=True)) == 3
+    assert (await proxy.gateway.purge(Purge(everything=True))).responses == 3
     assert [(await proxy.get(key)).cache for key in keys] == ["MISS", "MISS", "MISS"]
 
 
