@@ -95,11 +95,12 @@ class FastProtocol(HttpProtocol):
         found = front.door.answer_head(data)
         if found is not None:
             reply, body, lines = found
-            if not self._is_told:
+            sent = True
+            if self._is_told:
+                sent = self._tell(front, reply, body, lines, began)
+            else:
                 self._send(reply, body, next_id())
-                self._active, self._reading_since = True, None
-                return
-            if self._tell(front, reply, body, lines, began):
+            if sent:
                 self._active, self._reading_since = True, None
                 return
         self._begin_packet()
