@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 START_SECONDS = 20.0
 _STOP_SECONDS = 5.0
+_CHILDREN_SECONDS = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -111,7 +112,7 @@ class Process:
 
     def wait_for_children(self, count: int) -> None:
         """Until it has so many processes below it; raises BenchError where it does not."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + _CHILDREN_SECONDS
         while len(self.pids) <= count:
             if time.monotonic() > deadline:
                 raise BenchError(f"{len(self.pids) - 1} worker processes instead of {count}")

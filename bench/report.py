@@ -109,7 +109,8 @@ def _losses(outcomes: Sequence[Outcome]) -> list[str]:
 
 def _idle_servers(outcomes: Sequence[Outcome]) -> list[str]:
     lines = []
-    for outcome in outcomes:
+    # In any other unit than a ratio of rates, a server that waits is as it should be.
+    for outcome in (outcome for outcome in outcomes if outcome.is_ratio):
         idle = [f"{side.name} {side.cpu * 100:.0f} %" for side in outcome.sides if side.cpu < _BUSY]
         if idle:
             lines.append(f"{outcome.name}: {', '.join(idle)}")

@@ -120,6 +120,7 @@ class Wrk:
     script: Path
     cores: Sequence[int]
     connections: int = 64
+    threads: int = 1
 
     def drive(self, port: int, server: Process, seconds: int) -> Measurement:
         """Send requests for a while, one at a time on each connection.
@@ -127,10 +128,10 @@ class Wrk:
         Raises BenchError where any of them failed.
         """
         command = [
-            program("taskset"), "-c", listed(self.cores), program("wrk"), "--threads", "1",
-            "--connections", str(self.connections), "--duration", f"{seconds}s",
-            "--timeout", "10s", "--latency", "--script", str(self.script),
-            f"http://127.0.0.1:{port}",
+            program("taskset"), "-c", listed(self.cores), program("wrk"),
+            "--threads", str(self.threads), "--connections", str(self.connections),
+            "--duration", f"{seconds}s", "--timeout", "10s", "--latency",
+            "--script", str(self.script), f"http://127.0.0.1:{port}",
         ]  # fmt: skip
         before = server.cpu_seconds()
         done = subprocess.run(  # noqa: S603
