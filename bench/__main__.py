@@ -25,7 +25,8 @@ from bench.chart import chart
 from bench.contestants import Stage, origin
 from bench.errors import BenchError
 from bench.plan import DEFAULT, FULL, QUICK
-from bench.report import Report
+from bench.report import LATEST, RESULTS, Report, write_scaling_page
+from bench.scaling_page import PAGE
 from bench.workloads import workloads
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from bench.measurement import Outcome
     from bench.plan import Plan, Workload
 
-_RESULTS = machine.ROOT / "bench" / "results"
 _CHART = machine.ROOT / "docs" / "bench.svg"
 _PEERS = {"nginx": "nginx", "varnish": "varnishd"}
 _OPTIONAL = (*_PEERS, fleet.NAME)
@@ -127,14 +127,15 @@ def _measure(
 
 
 def _store(report: Report, *, whole: bool) -> None:
-    _RESULTS.mkdir(parents=True, exist_ok=True)
-    path = _RESULTS / ("latest.json" if whole else "partial.json")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = LATEST if whole else RESULTS / "partial.json"
     path.write_text(json.dumps(report.as_json(), indent=2, ensure_ascii=False) + "\n")
     written = [path]
     if whole:
         facts = (report.machine["processor"], report.machine["nginx"], report.date[:10])
         _CHART.write_text(chart(report.outcomes, "; ".join(facts)))
-        written.append(_CHART)
+        write_scaling_page()
+        written += [_CHART, PAGE]
     names = " and ".join(str(path.relative_to(machine.ROOT)) for path in written)
     sys.stdout.write(f"\nwritten: {names}\n")
 

@@ -14,7 +14,7 @@ from bench.fleet import NAME, replicas, valkey
 from bench.hits import alternate
 from bench.measurement import Measurement, Outcome, Side, Spread, at_most, percentile
 from bench.purges import SentPurge, Versions
-from bench.workers import by_rate_and_cost
+from bench.workers import SHARED_CORES, by_rate_and_cost
 from bench.wrk import BROWSER_FIELDS, Fixed, Wrk, script
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class Replicas:
                     (many, single),
                     (Side.of(title, many), Side.of(base_name, single)),
                     None,
-                    apart=cores.apart and len(cores.servers) > count,
+                    apart=cores.apart and len(cores.servers) >= count,
+                    notes=() if cores.apart or count > 1 else (SHARED_CORES,),
                 )
         return outcomes
 

@@ -1,15 +1,25 @@
-"""Tells what was found, to people and to programs."""
+"""Tells what was found, to people and to programs.
+
+``python -m bench.report`` writes the figures of the latest whole run into docs/scaling.md.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from bench import scaling_page
+from bench.machine import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bench.measurement import Outcome, Side
+
+RESULTS = ROOT / "bench" / "results"
+LATEST = RESULTS / "latest.json"
 
 # Below it, something else than the server limited the rate.
 _BUSY = 0.9
@@ -143,3 +153,14 @@ def _table(rows: Sequence[tuple[str, ...]], *, left: tuple[int, ...]) -> str:
     ]
     lines.insert(1, "─" * len(max(lines, key=len)))
     return "\n".join(lines)
+
+
+def write_scaling_page() -> None:
+    """Bring the tables of docs/scaling.md up to date."""
+    stored = json.loads(LATEST.read_text()) if LATEST.exists() else None
+    path = scaling_page.PAGE
+    path.write_text(scaling_page.page(path.read_text(), stored))
+
+
+if __name__ == "__main__":
+    write_scaling_page()

@@ -27,9 +27,10 @@ _ROUNDS_OF_WARMTH = 100
 # Of all processor time, at least this for a worker to have had a part in the work.
 _PART = 0.02
 SHARED_CORES = (
-    "client, origin and servers share the cores: rates are for the record, the ratio by processor "
-    "time is what counts, and it is too low rather than too high, as the others cost the servers "
-    "their processor caches"
+    "client, origin and servers share the cores, so that the rates say little; the ratio by "
+    "processor time is an estimate: who waits for a core takes more requests at each wake-up and "
+    "pays less for each, who shares processor caches pays more. Near the number of servers, or "
+    "above, it means that they do not hinder each other"
 )
 
 
@@ -64,7 +65,9 @@ class Workers:
                 lambda: all_hits(stage.origin, client, one, plan.seconds),
             )
             busiest = max(_parts(before, two.process.cpu_seconds_by_pid()).values())
-        notes = (f"the busier worker had {busiest:.0%} of the processor time",)
+        notes = [f"the busier worker had {busiest:.0%} of the processor time"]
+        if not cores.apart:
+            notes.append(SHARED_CORES)
         sides = (Side.of(f"{_WORKERS} workers", many), Side.of("1 worker", single))
         return by_rate_and_cost(
             self.name,
@@ -75,7 +78,7 @@ class Workers:
             sides,
             _TARGET,
             apart=cores.apart,
-            notes=notes,
+            notes=tuple(notes),
         )
 
 
@@ -114,7 +117,7 @@ def by_rate_and_cost(
             rates,
             wanted if apart else None,
             sides,
-            notes if apart else (*notes, SHARED_CORES),
+            notes,
         ),
         Outcome(
             f"{name}/by-cpu",
