@@ -87,7 +87,7 @@ def _results(outcomes: Sequence[Outcome]) -> str:
 
 def _sides(outcomes: Sequence[Outcome]) -> str:
     rows: list[tuple[str, ...]] = [
-        ("work", "server", "req/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs", "core %", "RSS MiB")
+        ("work", "server", "req/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs", "core %", "MiB")
     ]
     rows += [
         (
