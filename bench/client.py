@@ -31,9 +31,9 @@ class Head:
         return 0 if self.status in (204, 304) else int(self.fields["content-length"])
 
 
-def request(target: str, fields: Mapping[str, str]) -> bytes:
-    """A GET on the wire."""
-    lines = [f"GET {target} HTTP/1.1", "Host: 127.0.0.1"]
+def request(target: str, fields: Mapping[str, str], method: str = "GET") -> bytes:
+    """A request's head on the wire."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1"]
     lines += [f"{name}: {value}" for name, value in fields.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
@@ -63,7 +63,16 @@ class Connection:
 
     def get(self, target: str, fields: Mapping[str, str]) -> tuple[Head, bytes]:
         """An answer with its body; raises BenchError where it breaks off."""
-        head, start = self._begin(target, fields)
+        return self._exchange(request(target, fields))
+
+    def post(self, target: str, fields: Mapping[str, str], body: bytes) -> tuple[Head, bytes]:
+        """The answer to a request with a body; raises BenchError where it breaks off."""
+        length = {"Content-Length": str(len(body))}
+        return self._exchange(request(target, {**fields, **length}, "POST") + body)
+
+    def _exchange(self, wire: bytes) -> tuple[Head, bytes]:
+        self._socket.sendall(wire)
+        head, start = self._finish_head(b"")
         body = bytearray(start)
         for chunk in self._rest(head.length - len(start)):
             body += chunk
@@ -90,7 +99,8 @@ class Connection:
 
         Stops early where the monotonic clock passes ``until``.
         """
-        head, start = self._begin(target, {})
+        self._socket.sendall(request(target, {}))
+        head, start = self._finish_head(b"")
         if head.status != 200:
             raise BenchError(f"{target}: {head.status}, not 200")
         received = len(start)
@@ -101,10 +111,6 @@ class Connection:
             if pause:
                 time.sleep(pause)
         return received
-
-    def _begin(self, target: str, fields: Mapping[str, str]) -> tuple[Head, bytes]:
-        self._socket.sendall(request(target, fields))
-        return self._finish_head(b"")
 
     def _finish_head(self, received: bytes) -> tuple[Head, bytes]:
         while b"\r\n\r\n" not in received:

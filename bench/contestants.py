@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 from bench.client import Connection
 from bench.errors import BenchError
 from bench.machine import ROOT, Cores, program
-from bench.processes import Process, clean_environ, free_port
+from bench.processes import START_SECONDS, Process, clean_environ, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 BUCKET = "bucket"
+TOKEN = "benchmark-token-of-no-use"  # noqa: S105 - it guards nothing
 _PEERS = Path(__file__).parent / "peers"
 
 
@@ -49,6 +50,15 @@ class Origin:
         """Store an object; its bytes are the same in every run."""
         body = random.Random(f"{key} {size}").randbytes(size)  # noqa: S311 - not a secret
         self._path(key).write_bytes(body)
+        return body
+
+    def put_version(self, key: str, version: int) -> bytes:
+        """Replace an object below fresh/ in one step; no two versions are of one size."""
+        body = f"version {version} ".encode().ljust(1024 + version)
+        path = self._path(key)
+        new = path.with_name(f"{path.name}.new")
+        new.write_bytes(body)
+        new.replace(path)
         return body
 
     def put_sparse(self, key: str, size: int) -> None:
@@ -84,13 +94,27 @@ class Stage:
 
     @contextmanager
     def s3proxy(
-        self, environ: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+        self,
+        environ: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        cores: Sequence[int] = (),
     ) -> Iterator[Contestant]:
         """`manage.py serve` with one worker, its access log off unless ``environ`` says on."""
         port = free_port()
         command = [sys.executable, str(ROOT / "manage.py"), "serve", *arguments]
         variables = s3proxy_environ(self.origin.port, port) | dict(environ or {})
-        with self._running("s3proxy", port, command, variables) as contestant:
+        with self._running("s3proxy", port, command, variables, cores=cores) as contestant:
+            yield contestant
+
+    @contextmanager
+    def prefilled(
+        self, environ: Mapping[str, str], entries: int, size: int, seconds: float
+    ) -> Iterator[Contestant]:
+        """The same with ``entries`` objects of ``size`` bytes in memory: see bench/prefilled.py."""
+        port = free_port()
+        command = [sys.executable, "-m", "bench.prefilled", str(entries), str(size)]
+        variables = s3proxy_environ(self.origin.port, port) | dict(environ)
+        with self._running("s3proxy", port, command, variables, wait=seconds) as contestant:
             yield contestant
 
     @contextmanager
@@ -153,14 +177,19 @@ class Stage:
         command: Sequence[str],
         environ: Mapping[str, str] | None = None,
         folder: Path | None = None,
+        cores: Sequence[int] = (),
+        wait: float = START_SECONDS,
     ) -> Iterator[Contestant]:
         folder = folder or _new_folder(self.folder, name)
         variables = dict(environ or clean_environ()) | {"TMPDIR": str(folder)}
         try:
             with Process(
-                command, core=self.cores.server, log=folder / "output.log", environ=variables
+                command,
+                cores=cores or (self.cores.server,),
+                log=folder / "output.log",
+                environ=variables,
             ) as process:
-                process.wait_for_port(port)
+                process.wait_for_port(port, wait)
                 yield Contestant(name, port, process)
         finally:
             # Access logs and stored files of one workload are no use to the next.
@@ -174,7 +203,7 @@ def origin(folder: Path, cores: Cores) -> Iterator[Origin]:
     root = place / "root"
     port = free_port()
     command = _nginx("origin", place, port=port, root=root)
-    with Process(command, core=cores.client, log=place / "output.log") as process:
+    with Process(command, cores=(cores.client,), log=place / "output.log") as process:
         process.wait_for_port(port)
         found = Origin(port, root, place, process)
         found.put("1k", 1024)
@@ -200,7 +229,7 @@ def s3proxy_environ(origin_port: int, port: int) -> dict[str, str]:
     """The proxy's whole configuration in a benchmark."""
     return clean_environ(
         {
-            "AUTH_TOKEN": "benchmark-token-of-no-use",
+            "AUTH_TOKEN": TOKEN,
             "S3_ENDPOINT": f"http://127.0.0.1:{origin_port}",
             "S3_BUCKET": BUCKET,
             "S3_ACCESS_KEY": "benchmark",

@@ -5,17 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.client import fetch_all
-from bench.hits import all_hits, alternate, numbered_objects, ratio_of_rates
+from bench.client import Connection
+from bench.errors import BenchError
+from bench.hits import all_hits, alternate, ratio_of_rates
 from bench.measurement import Outcome, Spread, at_least, at_most
-from bench.wrk import BROWSER_FIELDS, Wrk, script
+from bench.prefilled import PREFIX
+from bench.wrk import BROWSER_FIELDS, Numbered, Wrk, script
 
 if TYPE_CHECKING:
     from bench.contestants import Contestant, Stage
     from bench.plan import Plan
 
 _FEW = 1_000
-_BODY_BYTES = 1024
+_BODY_BYTES = 256
+# What the store may take for an entry: bodies, bookkeeping and room to spare.
+_ALLOWED_BYTES = 3 * 1024
+_LEAST_BYTES = 512 << 20
+# The store is filled at ten thousand entries a second and more.
+_FILLING_SECONDS = 180.0
 # Within 15 %: a rate of 1 / 1.15.
 _TARGET_RATE = 0.87
 _TARGET_BOOKKEEPING_BYTES = 1024
@@ -23,16 +30,22 @@ _TARGET_BOOKKEEPING_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """1 KiB hits spread evenly over many entries, against the same over a thousand."""
+    """Small hits spread evenly over many entries, against the same over a thousand."""
 
     name: str = "entries"
 
     def run(self, stage: Stage, plan: Plan) -> list[Outcome]:
         """Rate, slowest answers and memory."""
-        environ = {"CACHE_CAPACITY": str(2 * plan.entries), "CACHE_MAX_BYTES": "8GiB"}
-        with stage.s3proxy(environ) as large, stage.s3proxy(environ) as small:
-            many = _fill(stage, large, plan.entries)
-            few = _fill(stage, small, _FEW)
+        environ = {
+            "CACHE_CAPACITY": str(plan.entries),
+            "CACHE_MAX_BYTES": str(max(_LEAST_BYTES, plan.entries * _ALLOWED_BYTES)),
+        }
+        with (
+            stage.prefilled(environ, plan.entries, _BODY_BYTES, _FILLING_SECONDS) as large,
+            stage.prefilled(environ, _FEW, _BODY_BYTES, _FILLING_SECONDS) as small,
+        ):
+            many = _asking(stage, large, plan.entries)
+            few = _asking(stage, small, _FEW)
             bookkeeping = (large.process.memory() - small.process.memory()) / (
                 plan.entries - _FEW
             ) - _BODY_BYTES
@@ -48,14 +61,14 @@ class Entries:
         return [
             ratio_of_rates(
                 self.name,
-                f"hit, 1 KiB, {count} ÷ {_FEW:,}",
+                f"hit, {_BODY_BYTES} B, {count} ÷ {_FEW:,}",
                 (count, ours),
                 (f"{_FEW:,} entries", theirs),
                 at_least(_TARGET_RATE),
             ),
             Outcome(
                 f"{self.name}/p99.9",
-                f"hit, 1 KiB, {count}: p99.9",
+                f"hit, {_BODY_BYTES} B, {count}: p99.9",
                 "ms",
                 Spread.of(run.p999 * 1e3 for run in ours),
                 notes=(f"{slowest:.2f} ms with {_FEW:,} entries",),
@@ -70,10 +83,13 @@ class Entries:
         ]
 
 
-def _fill(stage: Stage, proxy: Contestant, count: int) -> Wrk:
-    """Store ``count`` objects; what then asks for them."""
-    objects = numbered_objects(count)
-    fetch_all(proxy.port, objects.stored, BROWSER_FIELDS)
+def _asking(stage: Stage, proxy: Contestant, count: int) -> Wrk:
+    """What asks for ``count`` objects evenly; raises BenchError where they are not in memory."""
+    with Connection(proxy.port) as connection:
+        for number in (0, count // 2, count - 1):
+            head, body = connection.get(f"/{PREFIX}{number}", BROWSER_FIELDS)
+            if head.fields.get("x-cache") != "HIT" or int(body) != number:
+                raise BenchError(f"entry {number} of {count} is not in memory")
     path = stage.folder / f"entries-{count}.lua"
-    path.write_text(script(objects.asked, BROWSER_FIELDS))
-    return Wrk(path, stage.cores.client)
+    path.write_text(script(Numbered(f"/{PREFIX}", count), BROWSER_FIELDS))
+    return Wrk(path, (stage.cores.client,))

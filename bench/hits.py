@@ -13,7 +13,7 @@ from bench.client import Connection, fetch_all
 from bench.errors import BenchError
 from bench.measurement import Measurement, Outcome, Side, Spread, Target
 from bench.sink import Sink
-from bench.wrk import BROWSER_FIELDS, Fixed, Listed, Numbered, Wrk, script
+from bench.wrk import BROWSER_FIELDS, Fixed, Listed, Wrk, script
 
 if TYPE_CHECKING:
     from bench.contestants import Contestant, Origin, Stage
@@ -98,7 +98,7 @@ class HitComparison:
             return Sink(objects.stored[0], fields)
         path = stage.folder / f"{self.name}.lua"
         path.write_text(script(objects.asked, fields))
-        return Wrk(path, stage.cores.client)
+        return Wrk(path, (stage.cores.client,))
 
     def _prepare(self, contestant: Contestant, objects: Objects) -> dict[str, str]:
         """Fill the cache and see that it answers as it should; the fields to send."""
@@ -192,9 +192,3 @@ def zipf(targets: list[str], draws: int, exponent: float = 0.9) -> Iterator[str]
     weights = itertools.accumulate(1 / rank**exponent for rank in range(1, len(targets) + 1))
     chance = random.Random(_SEED)  # noqa: S311 - not a secret
     return iter(chance.choices(targets, cum_weights=list(weights), k=draws))
-
-
-def numbered_objects(count: int) -> Objects:
-    """Objects of 1 KiB, each asked for as often as any other."""
-    prefix = "/numbered/entry-"
-    return Objects(Numbered(prefix, count), tuple(f"{prefix}{n}" for n in range(count)))

@@ -9,8 +9,12 @@ import subprocess
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,18 +31,45 @@ _BUSY_LOAD = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """One core for whoever is measured, one for everything else."""
+    """One core for whoever is measured, one for everything else.
+
+    ``servers`` are for whoever needs several, ``clients`` for everything else then. Below four
+    cores both are all there are: see ``apart``.
+    """
 
     server: int
     client: int
+    servers: tuple[int, ...]
+    clients: tuple[int, ...]
+
+    @property
+    def apart(self) -> bool:
+        """Has nobody but the servers a part in ``servers``?"""
+        return not set(self.servers) & set(self.clients)
 
 
 def cores() -> Cores:
-    """The last and the first core we may use; raises BenchError where there is one only."""
-    allowed = sorted(os.sched_getaffinity(0))
+    """How the cores that we may use are divided; raises BenchError where there is one only."""
+    return divided(sorted(os.sched_getaffinity(0)))
+
+
+def divided(allowed: Sequence[int]) -> Cores:
+    """The last half for servers, the first for clients; raises BenchError for less than two."""
     if len(allowed) < 2:
         raise BenchError("two cores are needed: one for the server, one for the client")
-    return Cores(server=allowed[-1], client=allowed[0])
+    half = len(allowed) // 2
+    enough = len(allowed) >= 4
+    return Cores(
+        server=allowed[-1],
+        client=allowed[0],
+        servers=tuple(allowed[half:] if enough else allowed),
+        clients=tuple(allowed[:half] if enough else allowed),
+    )
+
+
+def listed(cores: Sequence[int]) -> str:
+    """Cores as taskset takes them."""
+    return ",".join(map(str, cores))
 
 
 def program(name: str) -> str:

@@ -58,7 +58,9 @@ def _through_proxy(stage: Stage, proxy: Contestant, run: int, seconds: int) -> M
     path = stage.folder / f"miss-{run}.lua"
     path.write_text(script(Numbered(f"/numbered/{run}/"), BROWSER_FIELDS))
     before = stage.origin.requests()
-    measured = Wrk(path, stage.cores.client, _CONNECTIONS).drive(proxy.port, proxy.process, seconds)
+    measured = Wrk(path, (stage.cores.client,), _CONNECTIONS).drive(
+        proxy.port, proxy.process, seconds
+    )
     asked = stage.origin.requests() - before - 1
     if asked < measured.requests:
         raise BenchError(f"{measured.requests} misses, but {asked} requests at the origin")
@@ -72,7 +74,7 @@ def _bare(stage: Stage, run: int, seconds: int) -> Measurement:
         f"/{BUCKET}/numbered/{run}/", str(_CONNECTIONS), str(seconds),
     ]  # fmt: skip
     environ = s3proxy_environ(stage.origin.port, 0)
-    with Process(command, core=stage.cores.server, log=log, environ=environ) as process:
+    with Process(command, cores=(stage.cores.server,), log=log, environ=environ) as process:
         process.wait(seconds + 30)
     return Measurement(**json.loads(log.read_text()))
 

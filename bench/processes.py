@@ -1,4 +1,4 @@
-"""Child processes on a core of their own."""
+"""Child processes on cores of their own."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from bench import machine
 from bench.errors import BenchError
 from bench.machine import ROOT, program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_START_SECONDS = 20.0
+START_SECONDS = 20.0
 _STOP_SECONDS = 5.0
+_CHILDREN_SECONDS = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -37,7 +39,7 @@ def clean_environ(extra: Mapping[str, str] = {}) -> dict[str, str]:
 
 
 class Process:
-    """A process with its children, all on ``core``; ends with its ``with`` block.
+    """A process with its children, all on ``cores``; ends with its ``with`` block.
 
     What it writes goes to ``log``.
     """
@@ -46,14 +48,14 @@ class Process:
         self,
         command: Sequence[str],
         *,
-        core: int,
+        cores: Sequence[int],
         log: Path,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self._log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603
-                [program("taskset"), "-c", str(core), *command],
+                [program("taskset"), "-c", machine.listed(cores), *command],
                 cwd=ROOT,
                 env=clean_environ() if environ is None else dict(environ),
                 stdin=subprocess.DEVNULL,
@@ -79,9 +81,9 @@ class Process:
                 found += [int(child) for child in children.split()]
         return found
 
-    def wait_for_port(self, port: int) -> None:
+    def wait_for_port(self, port: int, seconds: float = START_SECONDS) -> None:
         """Until somebody accepts; raises BenchError with the log where nobody does."""
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise BenchError(f"exited with {self._process.returncode}: {self.log_tail()}")
@@ -91,7 +93,7 @@ class Process:
                 time.sleep(0.005)
             else:
                 return
-        raise BenchError(f"nobody listens after {_START_SECONDS} s: {self.log_tail()}")
+        raise BenchError(f"nobody listens after {seconds:g} s: {self.log_tail()}")
 
     def wait(self, seconds: float) -> None:
         """Until it ends by itself; raises BenchError where it fails or goes on."""
@@ -108,23 +110,42 @@ class Process:
             log.seek(max(0, self._log.stat().st_size - 2000))
             return log.read().decode(errors="replace").strip()
 
+    def wait_for_children(self, count: int) -> None:
+        """Until it has so many processes below it; raises BenchError where it does not."""
+        deadline = time.monotonic() + _CHILDREN_SECONDS
+        while len(self.pids) <= count:
+            if time.monotonic() > deadline:
+                raise BenchError(f"{len(self.pids) - 1} worker processes instead of {count}")
+            time.sleep(0.02)
+
     def cpu_seconds(self) -> float:
         """Processor time used so far, in user and system mode."""
-        total = 0
+        return sum(self.cpu_seconds_by_pid().values())
+
+    def cpu_seconds_by_pid(self) -> dict[int, float]:
+        """The same for each process."""
+        found = {}
         for pid in self.pids:
             with contextlib.suppress(OSError):
                 # The second field may hold spaces, and ends with the last parenthesis.
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                total += int(fields[11]) + int(fields[12])
-        return total / _TICKS
+                found[pid] = (int(fields[11]) + int(fields[12])) / _TICKS
+        return found
 
     def memory(self) -> int:
-        """Bytes resident."""
-        return self._status_bytes("VmRSS")
+        """Bytes resident, a page that several of its processes share counted once.
 
-    def peak_memory(self) -> int:
-        """Bytes resident at most since the start or `forget_peak`."""
-        return self._status_bytes("VmHWM")
+        A page that is shared with other programs too (a library's) counts in part.
+        """
+        return self._sum("smaps_rollup", "Pss")
+
+    def resident(self) -> int:
+        """Bytes resident, a shared page counted for each process: see `peak_resident`."""
+        return self._sum("status", "VmRSS")
+
+    def peak_resident(self) -> int:
+        """`resident`, at most since the start or `forget_peak`."""
+        return self._sum("status", "VmHWM")
 
     def forget_peak(self) -> None:
         """Begin anew with `peak_memory`."""
@@ -141,11 +162,11 @@ class Process:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(_STOP_SECONDS)
 
-    def _status_bytes(self, field: str) -> int:
+    def _sum(self, file: str, field: str) -> int:
         total = 0
         for pid in self.pids:
             with contextlib.suppress(OSError):
-                for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
                     if line.startswith(f"{field}:"):
                         total += int(line.split()[1]) * 1024
         return total

@@ -1,15 +1,25 @@
-"""Tells what was found, to people and to programs."""
+"""Tells what was found, to people and to programs.
+
+``python -m bench.report`` writes the figures of the latest whole run into docs/scaling.md.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from bench import scaling_page
+from bench.machine import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bench.measurement import Outcome, Side
+
+RESULTS = ROOT / "bench" / "results"
+LATEST = RESULTS / "latest.json"
 
 # Below it, something else than the server limited the rate.
 _BUSY = 0.9
@@ -77,7 +87,7 @@ def _results(outcomes: Sequence[Outcome]) -> str:
 
 def _sides(outcomes: Sequence[Outcome]) -> str:
     rows: list[tuple[str, ...]] = [
-        ("work", "server", "req/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs", "core %", "RSS MiB")
+        ("work", "server", "req/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs", "core %", "MiB")
     ]
     rows += [
         (
@@ -109,7 +119,8 @@ def _losses(outcomes: Sequence[Outcome]) -> list[str]:
 
 def _idle_servers(outcomes: Sequence[Outcome]) -> list[str]:
     lines = []
-    for outcome in outcomes:
+    # In any other unit than a ratio of rates, a server that waits is as it should be.
+    for outcome in (outcome for outcome in outcomes if outcome.is_ratio):
         idle = [f"{side.name} {side.cpu * 100:.0f} %" for side in outcome.sides if side.cpu < _BUSY]
         if idle:
             lines.append(f"{outcome.name}: {', '.join(idle)}")
@@ -142,3 +153,14 @@ def _table(rows: Sequence[tuple[str, ...]], *, left: tuple[int, ...]) -> str:
     ]
     lines.insert(1, "─" * len(max(lines, key=len)))
     return "\n".join(lines)
+
+
+def write_scaling_page() -> None:
+    """Bring the tables of docs/scaling.md up to date."""
+    stored = json.loads(LATEST.read_text()) if LATEST.exists() else None
+    path = scaling_page.PAGE
+    path.write_text(scaling_page.page(path.read_text(), stored))
+
+
+if __name__ == "__main__":
+    write_scaling_page()

@@ -39,19 +39,19 @@ class Streaming:
             stage.s3proxy() as proxy,
             stage.relay() as relay,
         ):
-            before = proxy.process.memory()
+            before = proxy.process.resident()
             proxy.process.forget_peak()
             runs = [
                 (_stream(proxy, plan.streamed), _stream(relay, plan.streamed))
                 for _ in range(plan.pairs)
             ]
-            one = proxy.process.peak_memory() - before
+            one = proxy.process.peak_resident() - before
         # In a process of its own: what one stream left behind must not hide what many need.
         with stage.s3proxy() as proxy:
-            before = proxy.process.memory()
+            before = proxy.process.resident()
             proxy.process.forget_peak()
             received = _stream_many(proxy, plan.streams_seconds)
-            many = proxy.process.peak_memory() - before
+            many = proxy.process.peak_resident() - before
         ours, theirs = [a for a, _ in runs], [b for _, b in runs]
         size = f"{plan.streamed // MIB:,} MiB"
         return [

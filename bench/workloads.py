@@ -10,8 +10,11 @@ from bench.entries import Entries
 from bench.hits import HitComparison, Peer, one_object, zipf_objects
 from bench.measurement import at_least
 from bench.misses import FirstByte, Misses
+from bench.replicas import PurgeOverReplicas, Replicas
 from bench.starts import Start
 from bench.streams import Streaming
+from bench.tiers import Tiers
+from bench.workers import PurgeOverWorkers, Workers
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -113,4 +116,9 @@ def workloads() -> tuple[Workload, ...]:
         Crowd(),
         Entries(),
         Start(),
+        Workers(),
+        PurgeOverWorkers(),
+        Replicas(),
+        Tiers(),
+        PurgeOverReplicas(),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
-from bench.machine import program
+from bench.machine import listed, program
 from bench.measurement import Measurement
 
 if TYPE_CHECKING:
@@ -118,8 +118,9 @@ class Wrk:
     """A script for wrk, and how it is run."""
 
     script: Path
-    core: int
+    cores: Sequence[int]
     connections: int = 64
+    threads: int = 1
 
     def drive(self, port: int, server: Process, seconds: int) -> Measurement:
         """Send requests for a while, one at a time on each connection.
@@ -127,10 +128,10 @@ class Wrk:
         Raises BenchError where any of them failed.
         """
         command = [
-            program("taskset"), "-c", str(self.core), program("wrk"), "--threads", "1",
-            "--connections", str(self.connections), "--duration", f"{seconds}s",
-            "--timeout", "10s", "--latency", "--script", str(self.script),
-            f"http://127.0.0.1:{port}",
+            program("taskset"), "-c", listed(self.cores), program("wrk"),
+            "--threads", str(self.threads), "--connections", str(self.connections),
+            "--duration", f"{seconds}s", "--timeout", "10s", "--latency",
+            "--script", str(self.script), f"http://127.0.0.1:{port}",
         ]  # fmt: skip
         before = server.cpu_seconds()
         done = subprocess.run(  # noqa: S603
