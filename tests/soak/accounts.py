@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
 from typing import TYPE_CHECKING
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
 MEMORY_SLACK_BYTES = 32 * 1024 * 1024
 MEMORY_SLACK_SHARE = 0.15
 DESCRIPTOR_SLACK = 6
-# A worker's pool for blocking calls may come into being late.
-THREAD_SLACK = 2
+# An event loop's pool for blocking calls comes into being as it is used: cores + 4 at most.
+THREAD_SLACK = (os.cpu_count() or 1) + 4
+
+# Some answers of /healthz while the server began.
+_HEALTH_BYTES = 100
 
 Metrics = dict[str, float]
 _SAMPLE = re.compile(r"^([a-z_]+(?:\{[^}]*\})?) ([-+.0-9einfa]+)$", re.IGNORECASE)
@@ -55,10 +59,13 @@ def _counts(name: str) -> bool:
     )
 
 
-def against_clients(metrics: Metrics, seen: Seen, lost: int) -> Iterator[tuple[str, str]]:
+def against_clients(
+    metrics: Metrics, seen: Seen, lost: int, admin_bytes: int = 0
+) -> Iterator[tuple[str, str]]:
     """(rule, detail) of each number that the clients do not confirm.
 
-    `lost` requests were in flight on workers as they were killed: counted or not.
+    `lost` requests were in flight on workers as they were killed: counted or not. `admin_bytes`
+    are those of answers that nobody else received.
     """
     slack = lost + seen.uncertain
     for status, name in _BY_CACHE.items():
@@ -69,12 +76,15 @@ def against_clients(metrics: Metrics, seen: Seen, lost: int) -> Iterator[tuple[s
                 f"{name} is {counted:g}, clients received {received} {status} "
                 f"({lost} lost with killed workers, {seen.uncertain} unanswered)",
             )
-    served, received = metrics.get("proxy_bytes_served_total", 0), seen.body_bytes
-    most = received + seen.uncertain_bytes
-    if not lost and not received <= served <= most:
+    # An unanswered request may have been sent a body of any size.
+    if lost or seen.uncertain:
+        return
+    served, received = metrics.get("proxy_bytes_served_total", 0), seen.body_bytes + admin_bytes
+    most = received + seen.uncertain_bytes + _HEALTH_BYTES
+    if not received <= served <= most:
         yield (
             "metrics and clients differ",
-            f"proxy_bytes_served_total is {served:g}, clients received {received} to {most}",
+            f"proxy_bytes_served_total is {served:.0f}, clients received {received} to {most}",
         )
 
 

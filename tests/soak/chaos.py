@@ -84,8 +84,9 @@ class Chaos:
         versions: list[Version] = [history.current for history in covered]
         begin = time.monotonic()
         encoded = json.dumps(body | ({"soft": True} if soft else {})).encode()
-        served = self.server.served
+        server, served = self.server, self.server.served
         status, answer = await post(served.port, "/cache/purge", served.token, encoded)
+        server.admin_bytes += len(answer)
         end = time.monotonic()
         self.done[f"purges of {name}{', soft' if soft else ''}"] += 1
         if status == 200:

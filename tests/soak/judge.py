@@ -146,8 +146,10 @@ class Judge:
             first, stop = self._received_part(exchange, version)
         elif asked.part is not None and asked.method == "GET":
             overtaken = asked.if_range not in (None, version.number)
-            # RFC 9110 §14.2: a server may ignore Range; ours does where the object is large.
-            if not overtaken and version.size < MAX_OBJECT_SIZE:
+            # RFC 9110 §14.2: a server may ignore Range; ours does where the object is large. And
+            # all of nothing, which a suffix of it is (§14.1.2), has no Content-Range.
+            nothing = version.size == 0 and asked.part[0] is None
+            if not overtaken and not nothing and version.size < MAX_OBJECT_SIZE - 1:
                 raise Wrong("wrong status", "200 though a part was asked for")
         if exchange.fields.get("content-length") != str(stop - first):
             raise Wrong("wrong length", f"{stop - first} bytes are due")
@@ -219,12 +221,16 @@ class Judge:
     ) -> None:
         """An answer that names no version must be right for one that may be shown."""
         history = self._histories[exchange.asked.key]
+        refused = Wrong("wrong status", rule)
         for version in reversed(history.versions):
             if version.written <= exchange.end and fits(version):
-                # Earlier ones are allowed less.
-                self._judge_version(exchange, version)
-                return
-        raise Wrong("wrong status", rule)
+                try:
+                    self._judge_version(exchange, version)
+                except Wrong as wrong:
+                    refused = wrong
+                else:
+                    return
+        raise refused
 
     def _judge_version(self, exchange: Exchange, version: Version) -> None:
         """May this version be shown to a request that began when this one did?"""

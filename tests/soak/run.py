@@ -58,10 +58,11 @@ class Soak:
             chaos.origin.drop_connections()
             await asyncio.sleep(0.3)
             server.quiet.append(server.sample())
+            admin_bytes = server.admin_bytes
             metrics = await server.metrics()
             seen, sent = chaos.clients.seen, chaos.origin.sent
             self._object(accounts.went_backwards(server.last, metrics))
-            self._object(accounts.against_clients(metrics, seen, chaos.lost))
+            self._object(accounts.against_clients(metrics, seen, chaos.lost, admin_bytes))
             self._object(accounts.against_origin(metrics, sent, chaos.lost, seen))
             server.last = metrics
             chaos.done["audits"] += 1

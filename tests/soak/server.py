@@ -31,6 +31,8 @@ class Server:
         self.pid = served.process.pid
         self.samples: list[processes.Usage] = []
         self.quiet: list[processes.Usage] = []
+        # Body bytes of answers to us, which the server counts as it does the clients'.
+        self.admin_bytes = 0
         self.last: accounts.Metrics = {}
 
     @classmethod
@@ -64,12 +66,14 @@ class Server:
         """Raises httpx.HTTPError, AssertionError."""
         response = await asyncio.to_thread(self.served.admin, "GET", "/metrics")
         assert response.status_code == 200, response.text
+        self.admin_bytes += len(response.content)
         return accounts.parse(response.text)
 
     async def workers(self) -> set[int]:
         """The process ids of the workers; raises httpx.HTTPError."""
         response = await asyncio.to_thread(self.served.admin, "GET", "/cache/stats")
         assert response.status_code == 200, response.text
+        self.admin_bytes += len(response.content)
         return {worker["pid"] for worker in response.json()["workers"]}
 
     def kill_worker(self, pid: int) -> frozenset[int]:
