@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 LOCKS := base demo test dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench lock lock-check clean
+.PHONY: help demo test check lint bench lock lock-check audit sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,17 @@ lock-check: $(VENV)/.installed-dev ## fail when requirements/*.txt do not follow
 		&& diff -u "requirements/$$name.txt" "$$scratch/$$name.txt" \
 		|| { echo "requirements/$$name.txt is out of step: run make lock" >&2; exit 1; }; \
 	done
+
+audit: $(VENV)/.installed-dev ## look up known vulnerabilities of what is shipped, in PyPI's database
+	$(BIN)/pip-audit --requirement requirements/base.txt --require-hashes --disable-pip \
+		--progress-spinner off --timeout 10 $(ARGS)
+
+# Of the lock file, so that it lists what is shipped with the hashes that are checked at its
+# installation, whatever else this environment has.
+sbom: $(VENV)/.installed-dev ## write build/sbom.cdx.json, a CycloneDX list of what is shipped
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file build/sbom.cdx.json $(ARGS) requirements/base.txt
 
 clean: ## remove the virtual environment, caches and compiled files
 	@if [ -f "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi

@@ -15,6 +15,11 @@ def main() -> None:
             "or pip install --require-hashes -r requirements/base.txt"
         ) from None
 
+    if sys.argv[1:2] == ["serve"]:
+        from proxy import shared_values  # noqa: PLC0415
+
+        # Before anything makes a metric.
+        shared_values.install()
     execute_from_command_line(sys.argv)
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import hmac
-import logging
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from admin_api import guesses
 from admin_api.endpoint import refusal
 from proxy import conf
 
@@ -19,35 +19,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from django.core.handlers.asgi import ASGIRequest
-    from django.http import HttpResponseBase
+    from django.http import HttpResponse, HttpResponseBase
 
     from admin_api.endpoint import View
-
-logger = logging.getLogger("s3proxy.admin")
 
 _HOW = "the admin token is needed: X-Auth-Token: TOKEN, or Authorization: Bearer TOKEN"
 
 
 def token_required(view: View) -> View:
-    """Answer 401 instead of calling ``view`` where the token is missing or wrong."""
+    """Answer 401, or 429, instead of calling ``view`` where the token is missing or wrong."""
 
     @functools.wraps(view)
     async def answer(request: ASGIRequest) -> HttpResponseBase:
         scope = request.scope
         offered = offered_token(scope["headers"], request.META["QUERY_STRING"].encode())
-        if offered is not None:
-            if hmac.compare_digest(offered, conf.config().auth_token.encode("ascii")):
+        if offered is None:
+            return _unauthorized()
+        token = conf.config().auth_token
+        wait = guesses.seconds_to_wait(request) if guesses.can_be_guessed(token) else None
+        if wait is None:
+            if hmac.compare_digest(offered, token.encode("ascii")):
                 return await view(request)
-            logger.warning(
-                "wrong admin token",
-                extra={
-                    "client": scope.get("s3proxy.client", "-"),
-                    "request_id": scope.get("s3proxy.request_id"),
-                },
-            )
-        response = refusal(401, _HOW)
-        response.headers["WWW-Authenticate"] = "Bearer"
-        return response
+            wait = guesses.count_wrong(request)
+        return _unauthorized() if wait is None else _too_many(wait)
 
     return answer
 
@@ -74,3 +68,15 @@ def offered_token(headers: Iterable[tuple[bytes, bytes]], query: bytes) -> bytes
             # No token has a space in it, so a plus is a plus, not a form's space.
             return unquote_to_bytes(value)
     return None
+
+
+def _unauthorized() -> HttpResponse:
+    response = refusal(401, _HOW)
+    response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _too_many(seconds: int) -> HttpResponse:
+    response = refusal(429, f"too many wrong tokens, come again in {seconds} s")
+    response.headers["Retry-After"] = str(seconds)
+    return response

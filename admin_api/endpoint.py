@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     View = Callable[[ASGIRequest], Coroutine[Any, Any, HttpResponseBase]]
 
 
+# Objects may be pages of the same origin, with scripts of people who are not the operator's.
+_PRIVATE = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    # The address has the token in it where it was given as ?token=, and the next page's scripts
+    # could read it from document.referrer or the history of the tab.
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
 def refusal(status: int, message: str) -> HttpResponse:
     """An error of the admin interface: ``{"error": message}``."""
     return json_response({"error": message}, status)
@@ -27,13 +39,13 @@ def json_response(content: dict[str, Any], status: int = 200) -> HttpResponse:
 
 
 def private(view: View) -> View:
-    """Let no cache on the way store a response, no browser guess its type."""
+    """Let no cache on the way store a response, no browser make more of it than data."""
 
     @functools.wraps(view)
     async def answer(request: ASGIRequest) -> HttpResponseBase:
         response = await view(request)
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        for name, value in _PRIVATE.items():
+            response.headers[name] = value
         return response
 
     return answer

@@ -1,4 +1,4 @@
-"""How a worker's cache is doing, in numbers."""
+"""How the cache is doing, in numbers."""
 
 from __future__ import annotations
 
@@ -9,84 +9,103 @@ from typing import TYPE_CHECKING, Any
 
 import admin_api
 from proxy import conf, metrics
+from proxy.server import crew
 from proxy.service import store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prometheus_client import Counter
-
 
 @dataclass(frozen=True, slots=True)
-class WorkerStatistics:
-    """Counted since the worker began, ``uptime_seconds`` ago; ``bytes`` with bookkeeping."""
+class Counts:
+    """What was counted since the server began: under one index, or by all workers ever."""
 
-    pid: int
-    uptime_seconds: float
-    entries: int
-    bytes: int
     requests: dict[str, int]
-    evictions: dict[str, int]
     collapsed: int
     origin_requests: dict[str, int]
 
     @classmethod
-    def of_this_process(cls) -> WorkerStatistics:
-        """Those of the process that asks."""
-        stored = store()
-        metrics.tally.settle()
+    def under(cls, index: int | None) -> Counts:
+        """Those under an index, or, with None, all."""
         return cls(
-            pid=os.getpid(),
-            uptime_seconds=round(time.monotonic() - admin_api.STARTED, 3),
-            entries=stored.entries,
-            bytes=stored.bytes,
             requests={
-                status.value.lower(): _count(counter)
+                status.value.lower(): metrics.counted(counter, index)
                 for status, counter in metrics.by_cache_status.items()
             },
-            evictions=metrics.evictions.by_reason(),
-            collapsed=_count(metrics.collapsed),
+            collapsed=metrics.counted(metrics.collapsed, index),
             origin_requests={
-                outcome: _count(counter) for outcome, counter in metrics.origin_requests.items()
+                outcome: metrics.counted(counter, index)
+                for outcome, counter in metrics.origin_requests.items()
             },
         )
 
+    @property
+    def hit_ratio(self) -> float | None:
+        """Hits among the requests that the cache had a part in; None without any."""
+        total = sum(self.requests.values())
+        return round(self.requests["hit"] / total, 4) if total else None
 
-def report(workers: Sequence[WorkerStatistics]) -> dict[str, Any]:
-    """Each worker, all together; ready for JSON.
 
-    ``hit_ratio`` is hits among the requests that the cache had a part in, null without any.
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A live worker, and what was counted under its index, by it or by those it replaced."""
+
+    index: int
+    pid: int
+    state: str
+    uptime_seconds: float
+    counts: Counts
+
+
+def workers() -> list[Worker]:
+    """Every live worker; outside ``serve``, this process."""
+    now = time.monotonic()
+    found = [
+        Worker(
+            seen.index,
+            seen.pid,
+            seen.state.name.lower(),
+            round(now - seen.started, 3),
+            Counts.under(seen.index),
+        )
+        for seen in crew.workers()
+    ]
+    own_uptime = round(now - admin_api.STARTED, 3)
+    return found or [Worker(0, os.getpid(), "ready", own_uptime, Counts.under(0))]
+
+
+def report(live: Sequence[Worker], total: Counts) -> dict[str, Any]:
+    """All together, each live worker; ready for JSON.
+
+    What dead workers counted is in the total. What is stored belongs to no worker.
     """
     config = conf.config()
-    requests = _sums([worker.requests for worker in workers])
+    stored = store()
     return {
         "total": {
-            "uptime_seconds": max(worker.uptime_seconds for worker in workers),
-            "entries": sum(worker.entries for worker in workers),
+            "uptime_seconds": round(time.monotonic() - admin_api.STARTED, 3),
+            "entries": stored.entries,
             "capacity": config.cache_capacity,
-            "bytes": sum(worker.bytes for worker in workers),
+            "bytes": stored.bytes,
             "max_bytes": config.cache_max_bytes,
-            "hit_ratio": _hit_ratio(requests),
-            "requests": requests,
-            "evictions": _sums([worker.evictions for worker in workers]),
-            "collapsed": sum(worker.collapsed for worker in workers),
-            "origin_requests": _sums([worker.origin_requests for worker in workers]),
+            "evictions": metrics.evictions.by_reason(),
+            "worker_restarts": {
+                reason: metrics.counted(counter) for reason, counter in metrics.restarts.items()
+            },
+            **_as_json(total),
         },
         "workers": [
-            asdict(worker) | {"hit_ratio": _hit_ratio(worker.requests)} for worker in workers
+            {
+                "index": worker.index,
+                "pid": worker.pid,
+                "state": worker.state,
+                "uptime_seconds": worker.uptime_seconds,
+                **_as_json(worker.counts),
+            }
+            for worker in live
         ],
     }
 
 
-def _count(counter: Counter) -> int:
-    family = next(iter(counter.collect()))
-    return int(next(sample.value for sample in family.samples if sample.name.endswith("_total")))
-
-
-def _sums(counts: Sequence[dict[str, int]]) -> dict[str, int]:
-    return {name: sum(each[name] for each in counts) for name in counts[0]}
-
-
-def _hit_ratio(requests: dict[str, int]) -> float | None:
-    total = sum(requests.values())
-    return round(requests["hit"] / total, 4) if total else None
+def _as_json(counts: Counts) -> dict[str, Any]:
+    return {"hit_ratio": counts.hit_ratio} | asdict(counts)

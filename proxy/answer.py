@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 from proxy.arrival import Arrival, LaggedBehindError, Reader
 from proxy.core.messages import Everything, Head, Segment
 from proxy.core.ranges import ByteRange
-from proxy.origin.errors import Failure, OriginError, PreconditionChangedError
+from proxy.origin.errors import (
+    Failure,
+    OriginError,
+    PreconditionChangedError,
+    TakenBackError,
+)
 from proxy.origin.exchange import Absence, Ask, OriginAnswer
 
 if TYPE_CHECKING:
@@ -38,23 +43,24 @@ class Answer:
             self.body.close()
 
 
-def from_memory(segments: tuple[Segment, ...], representation: bytes) -> bytes:
+def from_memory(
+    segments: tuple[Segment, ...], representation: bytes | memoryview
+) -> bytes | memoryview:
     """The body that segments make of a representation held whole; the very object if whole."""
     if len(segments) == 1:
         return _slice(segments[0], representation)
     return b"".join(_slice(segment, representation) for segment in segments)
 
 
-def _slice(segment: Segment, representation: bytes) -> bytes:
+def _slice(segment: Segment, representation: bytes | memoryview) -> bytes | memoryview:
     if isinstance(segment, bytes):
         return segment
-    if isinstance(segment, Everything):
+    if isinstance(segment, Everything) or segment.length == len(representation):
         return representation
-    # Of the whole range CPython gives back the object itself, uncopied.
-    return representation[segment.first : segment.last + 1]
+    return bytes(representation[segment.first : segment.last + 1])
 
 
-def is_copied_at_length(segments: tuple[Segment, ...], representation: bytes) -> bool:
+def is_copied_at_length(segments: tuple[Segment, ...], representation: bytes | memoryview) -> bool:
     """Would from_memory copy so much that slow clients could fill the memory with copies?"""
     copied = sum(segment.length for segment in segments if isinstance(segment, ByteRange))
     whole = len(segments) == 1 and copied == len(representation)
@@ -98,14 +104,14 @@ class Body:
 class FromMemory:
     """Gives a representation held whole in pieces, each copied when it is its turn."""
 
-    def __init__(self, representation: bytes) -> None:
+    def __init__(self, representation: bytes | memoryview) -> None:
         self._representation = representation
 
     async def read(self, part: ByteRange | Everything) -> AsyncIterator[bytes]:
         """See Source.read."""
         assert isinstance(part, ByteRange)
         for first in range(part.first, part.last + 1, _PIECE_BYTES):
-            yield self._representation[first : min(first + _PIECE_BYTES, part.last + 1)]
+            yield bytes(self._representation[first : min(first + _PIECE_BYTES, part.last + 1)])
 
     def close(self) -> None:
         """See Source.close."""
@@ -126,7 +132,7 @@ class PartsFromOrigin:
         etag = self._response.etag
         return etag is not None and not etag.startswith("W/")
 
-    async def open(self, part: ByteRange) -> None:
+    async def open(self, part: ByteRange, *, goes_on: bool = False) -> None:
         """Ask for a part, so that an error can still become the answer's status.
 
         Raises OriginError; PreconditionChangedError where the object is another by now.
@@ -134,7 +140,7 @@ class PartsFromOrigin:
         ask = Ask(
             part=part, etag_of_whole=self._response.etag, length_of_whole=self._response.length
         )
-        answer = await self._origin.get(self._key, ask)
+        answer = await self._origin.get(self._key, ask, goes_on=goes_on)
         if isinstance(answer, Absence):
             raise PreconditionChangedError
         self._open = (part, answer)
@@ -142,16 +148,27 @@ class PartsFromOrigin:
     async def read(self, part: ByteRange | Everything) -> AsyncIterator[bytes]:
         """See Source.read."""
         assert isinstance(part, ByteRange)
-        if self._open is None or self._open[0] is not part:
+        while True:
+            if self._open is None or self._open[0] is not part:
+                try:
+                    await self.open(part, goes_on=True)
+                except PreconditionChangedError as exc:
+                    raise _changed() from exc
+            assert self._open is not None
+            _, answer = self._open
+            position = part.first
             try:
-                await self.open(part)
-            except PreconditionChangedError as exc:
-                raise _changed() from exc
-        assert self._open is not None
-        _, answer = self._open
-        async for chunk in answer.chunks():
-            yield chunk
-        self.close()
+                async for chunk in answer.chunks():
+                    position += len(chunk)
+                    yield chunk
+            except TakenBackError:
+                if not self.fit_together:
+                    raise
+                self.close()
+                part = ByteRange(position, part.last)
+                continue
+            self.close()
+            return
 
     def close(self) -> None:
         """See Source.close."""
@@ -173,13 +190,13 @@ class Following:
         try:
             async for chunk in self._reader.read(part):
                 yield chunk
-        except LaggedBehindError as lag:
+        except (LaggedBehindError, TakenBackError) as lag:
             if self._length is None or not self._alone.fit_together:
                 raise OriginError(
                     Failure.BROKEN_BODY, "too slow for a body that cannot be taken up again"
                 ) from lag
             last = part.last if isinstance(part, ByteRange) else self._length - 1
-            rest = ByteRange(lag.position, last)
+            rest = ByteRange(self._reader.position, last)
         else:
             return
         async for chunk in self._alone.read(rest):

@@ -98,11 +98,17 @@ class Flight:
         # An error that nobody waits for is in the log already.
         self._outcome.add_done_callback(lambda outcome: outcome.exception())
         self._waiting = 0
+        self._was_joined = False
 
     @property
     def expects_readers(self) -> bool:
         """Is there a request that has not yet taken what it came for?"""
         return self._waiting > 0
+
+    @property
+    def wanted(self) -> bool:
+        """Does anybody wait for it, or was it never meant for anybody but the store?"""
+        return self._waiting > 0 or not self._was_joined
 
     def may_keep(self, assessment: Assessment) -> bool:
         """May the response be stored (RFC 9111 §3, §3.5)?"""
@@ -118,6 +124,7 @@ class Flight:
     def join(self, *, may_store: bool) -> None:
         """Wait along with the others; must be followed by leave()."""
         self._waiting += 1
+        self._was_joined = True
         self.may_store |= may_store
 
     def leave(self) -> None:

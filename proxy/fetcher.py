@@ -157,7 +157,7 @@ class Fetcher:
 
     async def _exchange(self, flight: Flight, stored: StoredResponse | None) -> None:
         ask = WHOLE if stored is None else Ask(stored.etag, stored.last_modified)
-        answer = await self._origin.get(flight.key, ask)
+        answer = await self._origin.get(flight.key, ask, wanted=lambda: flight.wanted)
         if (
             stored is not None
             and isinstance(answer, OriginAnswer)
@@ -166,7 +166,7 @@ class Fetcher:
         ):
             # Of what was stored nothing may be used: it was purged, or is another version.
             answer.close()
-            answer = await self._origin.get(flight.key)
+            answer = await self._origin.get(flight.key, wanted=lambda: flight.wanted)
         if isinstance(answer, Absence):
             self._take_absence(flight, answer, stored)
             return

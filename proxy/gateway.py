@@ -20,6 +20,7 @@ from proxy.answer import (
 )
 from proxy.collapse import Arriving, Settled
 from proxy.core import head as heads
+from proxy.core.cache_control import RequestDirectives
 from proxy.core.cache_status import CacheStatus, Forward, Handling
 from proxy.core.decision import (
     Fetch,
@@ -38,22 +39,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxy.core.freshness import Policy
-    from proxy.core.messages import Head, Request, StoredResponse
+    from proxy.core.messages import Fields, Head, Request, StoredResponse
     from proxy.origin.s3 import S3Origin
     from proxy.purge import Purge
     from proxy.store import Found, Sighting, Store
     from proxy.turns import Turns
 
+_NO_DIRECTIVES = RequestDirectives()
 _PARTIAL, _NOT_MODIFIED, _GATEWAY_TIMEOUT = 206, 304, 504
 
 
 class Recalled(NamedTuple):
-    """An answer from memory, what was found there, and until when it would be the same."""
+    """An answer from memory, what was found there, and until when it would be the same.
+
+    Until ``decided_until`` it would be the same but for ``told``, the head's cache fields, which
+    would be as retell() has them; 0 where nothing is known of what comes after ``valid_until``.
+    """
 
     head: Head
-    body: bytes
+    body: bytes | memoryview
     handling: Handling
     found: Found
+    told: Fields
+    valid_until: float
+    decided_until: float
+
+
+class Retold(NamedTuple):
+    """The cache's own fields of a hit, and until when they would be the same."""
+
+    fields: Fields
+    handling: Handling
     valid_until: float
 
 
@@ -67,8 +83,11 @@ class Gateway:
         origin: S3Origin,
         policy: Policy,
         clock: Callable[[], float] = time.time,
+        *,
+        nosniff: bool = True,
     ) -> None:
         self._store = store
+        self._nosniff = nosniff
         self._origin = origin
         self._clock = clock
         self._fetcher = Fetcher(store, turns, origin, policy, clock)
@@ -104,11 +123,23 @@ class Gateway:
         ):
             return None
         body = from_memory(head.segments, stored.body or b"")
-        return Recalled(head, body, handling, found, _next_second(stored, now))
+        decided_until = stored.fresh_until if _is_decided(request, head) else 0.0
+        told, _, valid_until = self.retell(stored, now)
+        return Recalled(head, body, handling, found, told, valid_until, decided_until)
 
-    def is_current(self, found: Found) -> bool:
-        """Is what was found still stored, unchanged? Yes counts as a use of it."""
-        return self._store.is_current(found)
+    def retell(self, stored: StoredResponse, now: float) -> Retold:
+        """What an answer that recall() gave would say instead of its own cache fields."""
+        handling = _hit(stored, now)
+        fields = heads.cache_fields(handling, stored.age(now))
+        return Retold(fields, handling, _next_second(stored, now))
+
+    def look_up(self, key: str) -> Found | None:
+        """What is stored under a key; finding it is a use of it."""
+        return self._store.look_up(key)
+
+    def is_current(self, slot: int, version: int) -> bool:
+        """Is what was found there still stored, unchanged? If so, that is a use of it."""
+        return self._store.is_current(slot, version)
 
     def now(self) -> float:
         """The time by which the gateway decides, in seconds since the epoch."""
@@ -148,7 +179,7 @@ class Gateway:
         if stored.body is not None:
             return _from_body(head, handling, stored.body)
         if not head.needs_representation:
-            return Answer(head, handling, from_memory(head.segments, b""))
+            return _from_body(head, handling, b"")
         # Only the head is held: the object is too large to store.
         if request.directives.only_if_cached:
             return _only_if_cached(request)
@@ -231,7 +262,7 @@ class Gateway:
         )
         head = self._head(request, response, handling)
         if not head.needs_representation:
-            return Answer(head, handling, from_memory(head.segments, b""))
+            return _from_body(head, handling, b"")
         if not arrival.kept and (head.status == _PARTIAL or not arrival.joinable):
             return None
         alone = PartsFromOrigin(self._origin, request.key, response)
@@ -296,6 +327,7 @@ class Gateway:
             handling,
             age=response.age(self._clock() if now is None else now),
             boundary=secrets.token_hex(16),
+            nosniff=self._nosniff,
         )
 
 
@@ -317,10 +349,30 @@ def _next_second(stored: StoredResponse, now: float) -> float:
     return now + min(1 - age % 1, remaining % 1 or 1.0)
 
 
-def _from_body(head: Head, handling: Handling, body: bytes) -> Answer:
+def _is_decided(request: Request, head: Head) -> bool:
+    """Does the answer stay the same, Age and remaining freshness aside, while it is fresh?
+
+    Directives set an age or a freshness; dates of two-digit years depend on the present; the
+    parts of a multipart body are told apart by a boundary that is to be another each time.
+    """
+    conditions = request.conditions
+    return (
+        request.directives == _NO_DIRECTIVES
+        and conditions.if_modified_since is None
+        and conditions.if_unmodified_since is None
+        and request.if_range is None
+        and len(head.segments) <= 1
+    )
+
+
+def _from_body(head: Head, handling: Handling, body: bytes | memoryview) -> Answer:
     if is_copied_at_length(head.segments, body):
         return Answer(head, handling, Body(head.segments, FromMemory(body)))
-    return Answer(head, handling, from_memory(head.segments, body))
+    at_hand = from_memory(head.segments, body)
+    if isinstance(at_hand, memoryview):
+        # A view of shared memory: what takes bytes alone would copy all of it at once.
+        return Answer(head, handling, Body(head.segments, FromMemory(body)))
+    return Answer(head, handling, at_hand)
 
 
 def _ttl(stored: StoredResponse, now: float) -> int:
@@ -337,4 +389,4 @@ def _refusal(
 ) -> Answer:
     extra = () if retry_after is None else ((b"retry-after", b"%d" % retry_after),)
     head = heads.refusal(request, status, handling, extra)
-    return Answer(head, handling, from_memory(head.segments, b""))
+    return _from_body(head, handling, b"")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from django_ratelimit.core import get_usage
 
 from proxy.client_address import limiter_key
+from proxy.fleet.service import guard
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -17,6 +21,10 @@ if TYPE_CHECKING:
 # licence for 999 at a time.
 _LONGEST_WINDOW_SECONDS = 10
 _LONGEST_WAIT_SECONDS = 3600
+
+# django-ratelimit knows no async; threads of its own keep it from the event loop, few of them,
+# because its work is of the interpreter more than of the network.
+_threads = ThreadPoolExecutor(4, thread_name_prefix="ratelimit")
 
 
 def window_of(requests_per_second: Fraction) -> tuple[int, int]:
@@ -45,3 +53,17 @@ def seconds_to_wait(
         return None
     time_left: int = usage["time_left"]
     return max(1, time_left)
+
+
+async def seconds_to_wait_in_fleet(
+    request: HttpRequest, address: str, requests_per_second: Fraction
+) -> int | None:
+    """As seconds_to_wait(), counting with all replicas; here alone while Redis fails to answer."""
+    fleet = guard()
+    if requests_per_second and not fleet.breaker.rests:
+        asked = _threads.submit(seconds_to_wait, request, address, requests_per_second)
+        # The thread tells the breaker what Redis did; it may have waited for its turn instead.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(fleet.bound):
+                return await asyncio.wrap_future(asked)
+    return seconds_to_wait(request, address, requests_per_second)

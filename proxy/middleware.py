@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from django.utils.decorators import async_only_middleware
 from django_prometheus.middleware import Metrics
 
 from proxy import conf, metrics
-from proxy.client_address import client_address
-from proxy.limits import seconds_to_wait
+from proxy.clients import Clients
+from proxy.limits import seconds_to_wait, seconds_to_wait_in_fleet
 from proxy.request_id import new_request_id
 from proxy.responses import error_response
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from django.core.handlers.asgi import ASGIRequest
     from django.http import HttpResponseBase
+    from prometheus_client import Counter, Histogram
+
+    from s3proxy_site.env import Config
 
     AsyncView = Callable[[ASGIRequest], Awaitable[HttpResponseBase]]
 
@@ -27,6 +31,8 @@ _METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "OPTIONS", "CONNECT", "PATCH"}
 )
 _HEALTH_PATH = "/healthz"
+# Of view, transport, method and status: there are not many.
+_COMBINATIONS = 512
 
 
 @async_only_middleware
@@ -36,25 +42,29 @@ def observe(get_response: AsyncView) -> AsyncView:
     Counts what django-prometheus' two middlewares count of any Django project, without their
     thread hops.
     """
-    counted = Metrics.get_instance()
+    bound = lru_cache(_COMBINATIONS)(_bound)
+    clients: Clients | None = None
+    clients_config: Config | None = None
 
     async def middleware(request: ASGIRequest) -> HttpResponseBase:
+        nonlocal clients, clients_config
         started = time.perf_counter()
         config = conf.config()
+        if clients is None or config is not clients_config:
+            clients, clients_config = Clients(config), config
         scope = cast("dict[str, Any]", request.scope)
-        header_name = config.client_ip_header.encode("ascii")
         peer = scope.get("client")
-        client = client_address(
-            peer[0] if peer else None,
-            (value for name, value in scope["headers"] if name == header_name),
-            config.trusted_proxies,
-        )
+        lines = clients.lines(scope["headers"])
+        client = clients.client(peer[0] if peer else None, lines).address
         scope["s3proxy.client"] = client
         scope["s3proxy.request_id"] = request_id = new_request_id()
 
         wait = None
         if config.rate_limit_rps and not _asks_for_health(scope["path"], config.admin_prefix):
-            wait = seconds_to_wait(request, client, config.rate_limit_rps)
+            if config.redis_url is None:
+                wait = seconds_to_wait(request, client, config.rate_limit_rps)
+            else:
+                wait = await seconds_to_wait_in_fleet(request, client, config.rate_limit_rps)
         if wait is None:
             response = await get_response(request)
         else:
@@ -65,23 +75,45 @@ def observe(get_response: AsyncView) -> AsyncView:
         method = request.method if request.method in _METHODS else "<invalid method>"
         match = request.resolver_match
         view = (match.view_name if match else None) or "<unnamed view>"
-        counted.requests_total.inc()
-        counted.responses_total.inc()
-        counted.requests_by_method.labels(method).inc()
-        counted.requests_by_transport.labels(request.scheme).inc()
-        counted.requests_by_view_transport_method.labels(view, request.scheme, method).inc()
-        counted.responses_by_status.labels(str(response.status_code)).inc()
-        counted.responses_by_status_view_method.labels(
-            str(response.status_code), view, method
-        ).inc()
+        counted = bound(view, request.scheme, method, str(response.status_code))
+        for counter in counted.counters:
+            counter.inc()
         if response.streaming:
-            counted.responses_streaming.inc()
+            counted.streaming.inc()
         elapsed = time.perf_counter() - started
-        counted.requests_latency_before.observe(elapsed)
-        counted.requests_latency_by_view_method.labels(view, method).observe(elapsed)
+        for latency in counted.latencies:
+            latency.observe(elapsed)
         return response
 
     return middleware
+
+
+class _Bound(NamedTuple):
+    """django-prometheus' metrics of one kind of request, with their labels."""
+
+    counters: tuple[Counter, ...]
+    streaming: Counter
+    latencies: tuple[Histogram, ...]
+
+
+def _bound(view: str, transport: str, method: str, status: str) -> _Bound:
+    metrics = Metrics.get_instance()
+    return _Bound(
+        (
+            metrics.requests_total,
+            metrics.responses_total,
+            metrics.requests_by_method.labels(method),
+            metrics.requests_by_transport.labels(transport),
+            metrics.requests_by_view_transport_method.labels(view, transport, method),
+            metrics.responses_by_status.labels(status),
+            metrics.responses_by_status_view_method.labels(status, view, method),
+        ),
+        metrics.responses_streaming,
+        (
+            metrics.requests_latency_before,
+            metrics.requests_latency_by_view_method.labels(view, method),
+        ),
+    )
 
 
 def _asks_for_health(path: str, admin_prefix: str) -> bool:

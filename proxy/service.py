@@ -11,7 +11,8 @@ from botocore.credentials import Credentials
 from django.core.cache import caches
 from django.core.files.storage import storages
 
-from proxy import conf
+from proxy import conf, processes
+from proxy.cache.backend import MemoryCache
 from proxy.cache.leases import Leases
 from proxy.cache.purge_log import PurgeLog
 from proxy.core.freshness import Policy
@@ -24,7 +25,6 @@ from proxy.turns import Turns
 if TYPE_CHECKING:
     from storages.backends.s3 import S3Storage
 
-    from proxy.cache.backend import MemoryCache
     from s3proxy_site.env import Config
 
 # Connections belong to the loop that opened them; a server has one loop, tests have many.
@@ -56,10 +56,17 @@ def build_gateway(config: Config) -> Gateway:
         region=config.s3_region,
         timeout=config.request_timeout,
         retries=config.s3_retries,
+        max_concurrency=_own_share(config.s3_max_concurrency, config),
     )
     stored = store()
     turns = Turns(_leases(), stored, seconds=config.request_timeout)
-    return Gateway(stored, turns, origin, policy_of(config))
+    return Gateway(stored, turns, origin, policy_of(config), nosniff=config.nosniff)
+
+
+def _own_share(of_server: int, config: Config) -> int:
+    """What one worker may use of something that is the server's."""
+    workers = config.web_concurrency if processes.index() else 1
+    return max(1, of_server // workers)
 
 
 def store() -> Store:
@@ -67,12 +74,27 @@ def store() -> Store:
     return Store(cast("MemoryCache", caches["default"]), _purge_log())
 
 
-def share() -> None:
-    """Make what the processes of a server share; to be called before they part."""
-    for alias in caches.settings:
-        _ = caches[alias]
+def _share(_highest_index: int) -> None:
+    """Make what the processes of a server share, before they part."""
+    _shared_caches()
     _purge_log()
     _leases()
+
+
+def _forget_process(index: int) -> None:
+    """Give back what a process that has died held."""
+    for cache in _shared_caches():
+        cache.forget_process(index)
+    _leases().forget_process(index)
+
+
+processes.before_fork.append(_share)
+processes.on_death.append(_forget_process)
+
+
+def _shared_caches() -> list[MemoryCache]:
+    opened = [caches[alias] for alias in caches.settings]
+    return [cache for cache in opened if isinstance(cache, MemoryCache)]
 
 
 @functools.cache

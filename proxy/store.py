@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from proxy.cache.backend import MemoryCache
     from proxy.cache.purge_log import PurgeLog
@@ -71,11 +72,11 @@ class Store:
         found = self.look_up(key)
         return None if found is None else found.response
 
-    def is_current(self, found: Found) -> bool:
-        """Is what was found still there, unchanged? If so, that is a use of it."""
-        if not self._cache.is_current(found.slot, found.version):
+    def is_current(self, slot: int, version: int) -> bool:
+        """Is what was found there still there, unchanged? If so, that is a use of it."""
+        if not self._cache.is_current(slot, version):
             return False
-        self._cache.touch_slot(found.slot)
+        self._cache.touch_slot(slot)
         return True
 
     def put(
@@ -105,11 +106,21 @@ class Store:
         self.purge_log.append(purge)
         if purge.everything or purge.prefixes:
             if purge.soft:
-                return await self._cache.mark_stale_matching(purge.matches, now)
-            purged = await self._cache.remove_matching(purge.matches)
+                return await _in_steps(self._cache.mark_stale_matching(purge.matches, now))
+            purged = await _in_steps(self._cache.remove_matching(purge.matches))
         elif purge.soft:
             return sum(self._cache.mark_stale(key, now) for key in purge.keys)
         else:
             purged = sum(self.remove(key) for key in purge.keys)
         metrics.evicted["purge"].inc(purged)
         return purged
+
+
+async def _in_steps(work: Generator[None, None, int]) -> int:
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            count: int = end.value
+            return count
+        await asyncio.sleep(0)

@@ -42,7 +42,7 @@ class Turns:
             found = self._stored_since(flight, seen)
             if found is not None:
                 if lease is not None:
-                    self._leases.release(lease, stored=True)
+                    self.release(lease, stored=True)
                 return found
             if lease is not None:
                 return lease
@@ -58,7 +58,7 @@ class Turns:
 
     def release(self, lease: Lease, *, stored: bool) -> None:
         """End a turn; the others look into the store, or go on their own."""
-        self._leases.release(lease, stored=stored)
+        self._leases.release(lease, time.monotonic(), stored=stored)
 
     def _stored_since(self, flight: Flight, seen: Found | None) -> Found | None:
         found = self._store.look_up(flight.key)

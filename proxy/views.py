@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -16,7 +17,14 @@ from proxy.service import gateway
 if TYPE_CHECKING:
     from django.core.handlers.asgi import ASGIRequest
 
+    from proxy.answer import Answer
+
 _ALLOW = b"GET, HEAD, OPTIONS"
+# The ASGI extension by which the server offers to tell at once that a client has gone:
+# {"notify": callable}, to be given what is to be called then, or None.
+DEPARTURE_EXTENSION = "s3proxy.departure"
+# nginx's, for a client that closed its request: nobody gets it, but the access log shows it.
+_CLIENT_GONE = 499
 
 
 async def serve_object(request: ASGIRequest) -> HttpResponseBase:
@@ -35,7 +43,36 @@ async def serve_object(request: ASGIRequest) -> HttpResponseBase:
     except InvalidTarget as exc:
         return error_response(request, exc.status)
     asked = Request.from_fields(request.method, key, request.scope["headers"])
-    return response_of(await gateway().answer(asked))
+    answer = await _unless_client_leaves(request, asked)
+    return HttpResponse(status=_CLIENT_GONE) if answer is None else response_of(answer)
+
+
+async def _unless_client_leaves(request: ASGIRequest, asked: Request) -> Answer | None:
+    """The gateway's answer; None where the client has gone before there was one.
+
+    Else who waits in line for the origin would keep its place there for nobody.
+    """
+    offered = request.scope.get("extensions", {}).get(DEPARTURE_EXTENSION)
+    task = asyncio.current_task()
+    if offered is None or task is None:
+        return await gateway().answer(asked)
+    gone = False
+
+    def leave() -> None:
+        nonlocal gone
+        gone = True
+        task.cancel()
+
+    offered["notify"](leave)
+    try:
+        return await gateway().answer(asked)
+    except asyncio.CancelledError:
+        # Somebody else may want the task to end as well.
+        if gone and task.uncancel() == 0:
+            return None
+        raise
+    finally:
+        offered["notify"](None)
 
 
 def bad_request(request: ASGIRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG001

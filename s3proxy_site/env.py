@@ -11,8 +11,6 @@ and so have warnings, which stop nothing:
 
     s3proxy.W001   AUTH_TOKEN is short
     s3proxy.W002   a variable nobody reads is spelled almost like one of ours
-    s3proxy.W003   WEB_CONCURRENCY asks for more workers than this release runs
-    s3proxy.W004   REDIS_URL is set, which this release does not use
 
 An empty value is an unset variable: templates of container hosts hand over optional variables
 as empty strings. So an empty required variable is a missing one.
@@ -82,6 +80,9 @@ class Config:
     access_log: bool
     admin_prefix: str
     drain_timeout: float
+    worker_timeout: float
+    s3_max_concurrency: int
+    nosniff: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +164,6 @@ def warnings(environ: Mapping[str, str], config: Config | None) -> list[Problem]
     if len(config.auth_token) < SHORT_TOKEN:
         expected = f"at least {SHORT_TOKEN} characters, so that nobody guesses it"
         found.append(Problem("s3proxy.W001", "AUTH_TOKEN", None, expected))
-    if config.web_concurrency > 1:
-        number = str(config.web_concurrency)
-        expected = "1: this release runs one worker"
-        found.append(Problem("s3proxy.W003", "WEB_CONCURRENCY", number, expected))
-    if config.redis_url is not None:
-        expected = "it to be unset: this release does not share anything between replicas"
-        found.append(Problem("s3proxy.W004", "REDIS_URL", None, expected))
     return found
 
 

@@ -85,7 +85,7 @@ def logging_config(
         "formatters": {"line": {"()": f"{__name__}.{formatter.__name__}"}},
         "handlers": {
             "stdout": {
-                "class": "logging.StreamHandler",
+                "class": "proxy.log_stream.LineHandler",
                 # One stream for access lines, errors alike; some hosts, Railway one of them,
                 # mark all of stderr as errors.
                 "stream": "ext://sys.stdout",

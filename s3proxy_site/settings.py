@@ -73,6 +73,9 @@ STORAGES = {
     }
 }
 
+# Those of `serve` that share the caches: the parent, and each worker with its successor.
+PROCESSES = 1 + 2 * (S3PROXY.web_concurrency if S3PROXY else 0)
+
 CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "proxy.cache.backend.MemoryCache",
@@ -80,15 +83,34 @@ CACHES: dict[str, dict[str, Any]] = {
         "OPTIONS": {
             "MAX_ENTRIES": S3PROXY.cache_capacity if S3PROXY else 1,
             "MAX_BYTES": S3PROXY.cache_max_bytes if S3PROXY else 1,
+            "PROCESSES": PROCESSES,
         },
     },
     "ratelimit": {
         "BACKEND": "proxy.cache.backend.MemoryCache",
         "LOCATION": "ratelimit",
         # Bounded, whatever number of addresses a flood comes from.
-        "OPTIONS": {"MAX_ENTRIES": 100_000, "MAX_BYTES": 32 * 2**20},
+        "OPTIONS": {
+            "MAX_ENTRIES": 100_000,
+            "MAX_BYTES": 32 * 2**20,
+            "PROCESSES": PROCESSES,
+        },
     },
 }
+if S3PROXY and S3PROXY.redis_url:
+    # The second tier. Another backend may stand here; purges go through REDIS_URL all the same.
+    CACHES["shared"] = {
+        "BACKEND": "proxy.fleet.cache.RedisCache",
+        "LOCATION": S3PROXY.redis_url,
+        "KEY_PREFIX": "s3proxy",
+    }
+    CACHES["ratelimit_local"] = CACHES["ratelimit"]
+    CACHES["ratelimit"] = {
+        "BACKEND": "proxy.fleet.counters.SharedCounters",
+        "LOCATION": S3PROXY.redis_url,
+        "KEY_PREFIX": "s3proxy",
+        "OPTIONS": {"LOCAL": "ratelimit_local"},
+    }
 
 LOGGING = logging_config(
     S3PROXY.log_level if S3PROXY else "info",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from s3proxy_site import notation, places
+from s3proxy_site.cores import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,8 @@ VARIABLES: tuple[Variable, ...] = (
              "an address to listen on, like :8080, 127.0.0.1:9000 or [::]:8080"),
     Variable("s3proxy.E012", "PORT", "port", notation.integer(1, 65535), "8080",
              "a port from 1 to 65535"),
-    Variable("s3proxy.E013", "WEB_CONCURRENCY", "web_concurrency", notation.integer(1, 1024), "1",
+    Variable("s3proxy.E013", "WEB_CONCURRENCY", "web_concurrency", notation.integer(1, 1024),
+             str(min(1024, usable_cores())),
              "a whole number from 1 to 1024"),
     Variable("s3proxy.E014", "CACHE_CAPACITY", "cache_capacity",
              notation.integer(1, 10**9), "2048", "a whole number from 1 to 1000000000"),
@@ -112,5 +114,11 @@ VARIABLES: tuple[Variable, ...] = (
              "and - . _ ~"),
     Variable("s3proxy.E034", "DRAIN_TIMEOUT", "drain_timeout",
              notation.timeout(zero=True), "30s", "a duration like 30s, at most 24h"),
+    Variable("s3proxy.E037", "WORKER_TIMEOUT", "worker_timeout",
+             notation.timeout(), "30s", _TIMEOUT),
+    Variable("s3proxy.E035", "S3_MAX_CONCURRENCY", "s3_max_concurrency",
+             notation.integer(1, 4096), "256", "a whole number from 1 to 4096"),
+    Variable("s3proxy.E036", "NOSNIFF", "nosniff", notation.boolean, "on",
+             "on or off (or true, false, yes, no, 1, 0)"),
 )
 # fmt: on

@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.origins.moto",
     "tests.origins.scripted",
     "tests.origins.seaweed",
+    "tests.origins.valkey_site",
     "tests.raw_http",
     "tests.served.process",
 ]

@@ -272,8 +272,20 @@ def test_a_python_without_django_is_told_which_to_take() -> None:
 
 def test_make_alone_lists_the_targets() -> None:
     listed = make().stdout
-    for target in ("demo", "test", "check", "lint", "bench", "lock", "clean", "help"):
+    for target in ("demo", "test", "check", "lint", "bench", "lock", "audit", "sbom", "clean"):
         assert f"make {target} " in listed
+
+
+def test_what_is_shipped_is_what_is_audited_and_listed(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "pip").touch()
+    (tmp_path / ".installed-dev").touch()
+    for target, tool in (("audit", "pip-audit"), ("sbom", "cyclonedx-py")):
+        told = make("--dry-run", target, f"VENV={tmp_path}").stdout
+        assert f"{tmp_path}/bin/{tool} " in told
+        assert "requirements/base.txt" in told
+    assert {"pip-audit", "cyclonedx-bom"} <= set(pins("dev"))
+    assert "requirements/base.txt" in (ROOT / "Dockerfile").read_text()
 
 
 def test_make_refuses_a_python_that_is_too_old(tmp_path: Path) -> None:

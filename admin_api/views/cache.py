@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from admin_api.auth import token_required
 from admin_api.endpoint import allow, json_response, private, refusal
 from admin_api.purge_request import MalformedPurgeError, PurgeRequest
-from admin_api.statistics import WorkerStatistics, report
+from admin_api.statistics import Counts, report, workers
 from proxy import conf, metrics
 from proxy.server.handler import BodyTooLargeError, ClientGoneError, LeanRequest
 from proxy.service import gateway, store
@@ -26,7 +26,7 @@ _MAX_BODY_BYTES = 2**20
 @token_required
 async def stats(request: ASGIRequest) -> HttpResponse:  # noqa: ARG001 - a view
     """See `admin_api.statistics.report`."""
-    return json_response(report([WorkerStatistics.of_this_process()]))
+    return json_response(report(workers(), Counts.under(None)))
 
 
 @allow("POST")

@@ -28,15 +28,16 @@ class InvalidTarget(ValueError):  # noqa: N818 - the name says what the request 
 def object_key(raw_path: bytes, prefix: str = "") -> str:
     """Return `prefix` plus the key that `raw_path`, an undecoded path without its query, names.
 
-    Raises InvalidTarget: 404 for the empty key (`/` must never list the bucket), 414 for a key
-    over 1,024 bytes, 400 for anything else that is no key.
+    Raises InvalidTarget: 404 for the empty key (`/` must never list the bucket) and one of slashes
+    alone, 414 for a key over 1,024 bytes, 400 for anything else that is no key.
     """
     if raw_path[:1] != b"/":
         raise InvalidTarget(400, "the path does not begin with a slash")
     key = _decoded(raw_path[1:])
-    if not key:
-        raise InvalidTarget(404, "no key")
     whole = prefix + key
+    # A server that merges slashes, before or in S3, would take `//` for `/` and list the bucket.
+    if not key or not whole.strip("/"):
+        raise InvalidTarget(404, "no key")
     # A prefix that ends in a dot could complete a dot segment, so the whole is looked at too.
     if _has_dot_segment(key) or (prefix and _has_dot_segment(whole)):
         raise InvalidTarget(400, "the path has a dot segment")

@@ -21,16 +21,26 @@ _OK, _PARTIAL, _NOT_MODIFIED = 200, 206, 304
 # cache where there is no entity tag.
 _ON_NOT_MODIFIED = frozenset({b"cache-control", b"date", b"etag", b"expires"})
 
+# Browsers then take an object for what its Content-Type says, and for nothing that runs.
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+
 _NOT_STORED_BEFORE = frozenset({CacheStatus.MISS, CacheStatus.BYPASS})
 
 
 def answer(
-    request: Request, stored: StoredResponse, handling: Handling, *, age: float, boundary: str
+    request: Request,
+    stored: StoredResponse,
+    handling: Handling,
+    *,
+    age: float,
+    boundary: str,
+    nosniff: bool = False,
 ) -> Head:
     """The answer that a stored (or arriving) response gives to a request.
 
     ``age`` in seconds; it is not sent where a response came from the origin just now.
-    ``boundary`` separates the parts of a multipart/byteranges body.
+    ``boundary`` separates the parts of a multipart/byteranges body. ``nosniff`` is for objects
+    alone, whose type somebody else chose.
     """
     added = cache_fields(handling, age)
     if stored.status != _OK:
@@ -54,6 +64,8 @@ def answer(
     if outcome is Outcome.PRECONDITION_FAILED:
         return error_page(412, request.method, request.accept, added)
 
+    if nosniff:
+        added = (_NOSNIFF, *added)
     selected = _selected(request, stored)
     if selected is None or stored.length is None:
         return _whole(request, stored, added)

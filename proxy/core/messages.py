@@ -116,7 +116,7 @@ class StoredResponse:
 
     status: int
     fields: Fields
-    body: bytes | None
+    body: bytes | memoryview | None
     length: int | None
     etag: str | None
     last_modified: float | None
@@ -140,6 +140,11 @@ class StoredResponse:
         A wall clock that was set back must not make a response younger than it arrived.
         """
         return self.initial_age + max(0.0, now - self.response_time)
+
+    @property
+    def fresh_until(self) -> float:
+        """When it becomes stale, in seconds since the epoch, as long as no clock is set."""
+        return self.response_time + self.freshness.lifetime - self.initial_age
 
 
 class Everything:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy import metrics
 from proxy.core.http_date import format_http_date
-from proxy.origin.errors import Failure, OriginError
+from proxy.origin.errors import Failure, OriginError, TakenBackError
 from proxy.origin.report import report
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
     from proxy.core.ranges import ByteRange
     from proxy.core.storability import OriginHead
+    from proxy.origin.admission import Place
+
+
+# How often it is looked whether there is a connection still to wait for.
+_LOOK_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +71,44 @@ class Absence:
     status: int
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Which bytes of a body are wanted: ``take`` after the first ``skip``; None: all of them.
+
+    ``rest_follows`` says that the body goes on behind them.
+    """
+
+    skip: int = 0
+    take: int | None = None
+    rest_follows: bool = False
+
+
+EVERYTHING = Cut()
+
+
 class OriginAnswer:
     """A 200, 206 or 304 whose body is still to come. Whoever holds it must close it."""
 
-    def __init__(self, response: aiohttp.ClientResponse, head: OriginHead, key: str) -> None:
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        head: OriginHead,
+        key: str,
+        place: Place,
+        *,
+        cut: Cut = EVERYTHING,
+        begun: bytes = b"",
+    ) -> None:
         self._response = response
         self._key = key
+        self._place = place
+        self._cut = cut
+        self._begun = begun
+        self._taken_back = False
         connection = response.connection
         self._protocol = None if connection is None else connection.protocol
         self.head = head
+        self._release_if_received()
 
     @property
     def _framed(self) -> bool:
@@ -83,17 +118,35 @@ class OriginAnswer:
     @property
     def length(self) -> int | None:
         """The body's length in bytes as announced."""
-        return self._response.content_length
+        return self._response.content_length if self._cut.take is None else self._cut.take
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives.
 
-        Raises OriginError where it breaks off, stalls or is not of the announced length.
+        Raises OriginError where it breaks off, stalls or is not of the announced length;
+        TakenBackError where the connection was needed while the reader took its time.
         """
+        skip, left = self._cut.skip, self._cut.take
         try:
-            async for chunk in self._response.content.iter_any():
-                metrics.origin_bytes.inc(len(chunk))
-                yield chunk
+            if self._begun:
+                yield self._begun
+                self._begun = b""
+            while received := await self._received():
+                metrics.origin_bytes.inc(len(received))
+                self._release_if_received()
+                chunk = received[skip:] if skip else received
+                skip -= len(received) - len(chunk)
+                if left is not None:
+                    chunk = self._within(chunk, left)
+                    left -= len(chunk)
+                if chunk:
+                    self._place.wait_for_reader(self._take_back)
+                    yield chunk
+                    self._place.go_on()
+                if left == 0 and (self._cut.rest_follows or self._taken_back):
+                    return
+                if self._taken_back:
+                    raise TakenBackError
         except TimeoutError as exc:
             raise _broken("no more of the body in time", self._key, Failure.TIMEOUT) from exc
         except (aiohttp.ClientError, OSError) as exc:
@@ -105,10 +158,45 @@ class OriginAnswer:
         if isinstance(error, OSError) and not self._framed:
             # RFC 9112 §8: a body that ends with the connection is whole only if that ended well.
             raise _broken(f"the body broke off ({type(error).__name__})", self._key)
+        if left:
+            raise _broken("the part is shorter than Content-Range says", self._key)
+
+    async def _received(self) -> bytes:
+        """What has come meanwhile; b"" at the body's end."""
+        content = self._response.content
+        while True:
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    return await content.readany()
+            except aiohttp.ServerTimeoutError:
+                raise
+            except TimeoutError:
+                # aiohttp closes the connection when it cannot make sense of the rest of a body,
+                # and leaves whoever reads it waiting for ever.
+                given_up = self._protocol is not None and self._protocol.exception() is not None
+                if given_up and content.exception() is None:
+                    raise _broken("the body is not HTTP as it should be", self._key) from None
+
+    def _within(self, chunk: bytes, left: int) -> bytes:
+        if len(chunk) > left and not self._cut.rest_follows:
+            raise _broken("the part is longer than Content-Range says", self._key)
+        return chunk[:left]
+
+    def _release_if_received(self) -> None:
+        """What is received whole needs no place any more, however slowly it is read."""
+        if self._response.connection is None:
+            self._place.release()
+
+    def _take_back(self) -> None:
+        if self._response.connection is not None:
+            metrics.origin_taken_back.inc()
+            self._taken_back = True
+            self._response.close()
 
     def close(self) -> None:
         """Let go of the connection: back to the pool if the body was read, else closed."""
         self._response.close()
+        self._place.release()
 
 
 def _broken(message: str, key: str, failure: Failure = Failure.BROKEN_BODY) -> OriginError:

@@ -35,7 +35,9 @@ def fault(method: bytes, target: bytes, version: str, fields: Iterable[Field]) -
     Of ``fields``, whose names are lower-case, only FRAMING_FIELDS count.
     """
     hosts = lengths = codings = 0
-    unclear = b"#" in target or (target == b"*" and method != b"OPTIONS")
+    unclear = b"#" in target or (
+        target.startswith(b"*") and (target != b"*" or method != b"OPTIONS")
+    )
     for name, value in fields:
         if name == b"host":
             hosts += 1

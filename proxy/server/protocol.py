@@ -29,6 +29,7 @@ from proxy.server.framing import (
 )
 from proxy.server.handler import ABORT_EXTENSION
 from proxy.server.tcp import bytes_taken, reset
+from proxy.views import DEPARTURE_EXTENSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +101,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._sweeper = Sweeper.of(self.server_state, self.loop)
         self._sweeper.add(self)
         self._running: RequestResponseCycle | None = None
+        # What the application wants to be done when the client goes away before its answer.
+        self._on_departure: Callable[[], None] | None = None
         # When the head that is now being read began, or the rest of a body that nobody wants;
         # None between requests and while a request is answered.
         self._reading_since: float | None = self.loop.time()
@@ -121,6 +124,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
+            if self._on_departure is not None:
+                self._on_departure()
         self.pipeline.clear()
         super().connection_lost(exc)
 
@@ -173,6 +178,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._message_ended = False
         self._head_bytes = 0
         if self._reading_since is None:
             self._reading_since = self.loop.time()
@@ -276,6 +282,16 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     @property
+    def awaits_request(self) -> bool:
+        """Is a request to come, or still on its way in?"""
+        return self._idle and not self.transport.is_closing() and self._lingering_since is None
+
+    @property
+    def was_answered(self) -> bool:
+        """Has it been answered, and nothing come since?"""
+        return self._idle_since is not None
+
+    @property
     def _closing(self) -> bool:
         """Is nothing more to be read?"""
         return self._refused is not None or self.transport.is_closing()
@@ -324,6 +340,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._running = cycle
         extensions: dict[str, Any] = cycle.scope.setdefault("extensions", {})
         extensions[ABORT_EXTENSION] = {"abort": lambda: self._abort(cycle)}
+        extensions[DEPARTURE_EXTENSION] = {"notify": self._notify_of_departure}
         if cycle.scope["http_version"] == "1.0":
             app = close_delimited(cycle, app)
         super()._start_asgi_task(cycle, self._until_stopped(cycle, app))
@@ -343,6 +360,9 @@ class HttpProtocol(HttpToolsProtocol):
                     self.transport.close()
 
         return application
+
+    def _notify_of_departure(self, callback: Callable[[], None] | None) -> None:
+        self._on_departure = callback
 
     def _abort(self, cycle: RequestResponseCycle) -> None:
         # As if the client had gone: nothing more is sent, and nothing looks complete.

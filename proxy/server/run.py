@@ -1,15 +1,13 @@
-"""One uvicorn server, as configured."""
+"""What a server is configured with, and the socket it listens on."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
-import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
+from proxy.server.uvicorn_internals import http_protocol
 
 if TYPE_CHECKING:
     from s3proxy_site.env import Config
@@ -26,7 +24,7 @@ def uvicorn_options(config: Config) -> dict[str, Any]:
     """What uvicorn has to know, for ``serve`` and ``runserver`` alike."""
     return {
         "app": APPLICATION,
-        "http": "proxy.server.fast_protocol:FastProtocol",
+        "http": http_protocol(),
         "ws": "none",
         "lifespan": "on",
         "loop": "uvloop",
@@ -73,21 +71,3 @@ def give_back_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK_BYTES)
-
-
-def run(config: Config, listener: socket.socket) -> bool:
-    """Serve until SIGTERM or SIGINT; did it start and end as it should?"""
-    give_back_freed_memory()
-    # uvicorn raises the signal again for whoever was there before it. Nobody was: a service
-    # that was told to stop, and did, has succeeded.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    uvicorn_config = uvicorn.Config(**uvicorn_options(config))
-    uvicorn_config.load()
-    # What has been imported stays for good: without it to look through, a full collection takes
-    # microseconds instead of some ten milliseconds.
-    gc.collect()
-    gc.freeze()
-    server = uvicorn.Server(uvicorn_config)
-    server.run(sockets=[listener])
-    return server.started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 # Upper and lower case, with characters that mean something else in a query.
 TOKEN = "Mixed-Case/Token+0123=="
 
+_clients = itertools.count(1)
+
 
 @pytest.fixture(scope="module")
 def module_site(moto_endpoint: str, moto_client: S3Client) -> S3Site:
@@ -30,7 +33,12 @@ def module_site(moto_endpoint: str, moto_client: S3Client) -> S3Site:
 def module_server(
     module_site: S3Site, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    environ = {"AUTH_TOKEN": TOKEN, "READ_TIMEOUT": "500ms", "CACHE_TTL": "1h"}
+    environ = {
+        "AUTH_TOKEN": TOKEN,
+        "READ_TIMEOUT": "500ms",
+        "CACHE_TTL": "1h",
+        "TRUSTED_PROXIES": "127.0.0.1",
+    }
     temporary = tmp_path_factory.mktemp("served")
     with Served(module_site.environ() | environ, temporary=temporary) as running:
         yield running
@@ -38,7 +46,9 @@ def module_server(
 
 @pytest.fixture
 def server(module_server: Served) -> Served:
-    """A running proxy with an empty cache."""
+    """A running proxy with an empty cache, which no wrong token has come to from `client`."""
+    number = next(_clients)
+    module_server.client.headers["X-Forwarded-For"] = f"198.18.{number // 256}.{number % 256}"
     module_server.admin("POST", "/cache/purge", json={"all": True}).raise_for_status()
     return module_server
 

@@ -97,7 +97,7 @@ def test_a_wrong_token_is_logged_without_itself(server: Served) -> None:
         )
     )
     assert record["level"] == "WARNING"
-    assert record["client"] == "127.0.0.1"
+    assert record["client"] == server.client.headers["X-Forwarded-For"]
     assert "Guess-9f3b51aa" not in server.output
 
 

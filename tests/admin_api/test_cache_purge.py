@@ -169,7 +169,7 @@ def test_a_purge_is_logged(server: Served) -> None:
         lambda record: record["logger"] == "s3proxy.admin" and record["request_id"] == request_id
     )
     assert record["level"] == "INFO"
-    assert record["client"] == "127.0.0.1"
+    assert record["client"] == server.client.headers["X-Forwarded-For"]
     assert {name: record[name] for name in ("purged", "keys", "prefixes", "not_found")} == {
         "purged": 0,
         "keys": 2,

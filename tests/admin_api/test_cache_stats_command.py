@@ -26,6 +26,8 @@ def test_it_prints_the_numbers_of_the_running_server(server: Served, site: S3Sit
     assert done.returncode == 0
     assert "entries         1 of 2,048\n" in done.stdout
     assert "hit ratio       50.0%\n" in done.stdout
+    (worker,) = server.worker_pids()
+    assert f"worker 1        pid {worker}, ready, up " in done.stdout
     assert done.stdout.endswith(f"Asked 1 worker on {server.url}.\n")
     assert TOKEN not in done.stdout
 
@@ -33,7 +35,7 @@ def test_it_prints_the_numbers_of_the_running_server(server: Served, site: S3Sit
 def test_json_is_the_servers(server: Served) -> None:
     done = manage("cache_stats", "--json", environ=environ(server))
     assert done.returncode == 0
-    assert json.loads(done.stdout)["workers"][0]["pid"] == server.process.pid
+    assert json.loads(done.stdout)["workers"][0]["pid"] == server.worker_pids()[0]
 
 
 def test_nobody_there_is_a_failure() -> None:

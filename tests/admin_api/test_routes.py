@@ -103,6 +103,9 @@ def test_no_answer_may_be_stored_or_sniffed(
     response = server.admin(method, path) if token else server.request(method, path)
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+    policy = response.headers["Content-Security-Policy"]
+    assert policy == "default-src 'none'; frame-ancestors 'none'"
 
 
 @pytest.mark.parametrize("path", ["/cache/logo.png", "/cache/", "/cache/purge/", "/cache%2Fx"])

@@ -26,7 +26,6 @@ def refusal(raw_path: bytes, prefix: str = "") -> int:
         pytest.param(b"/a%2Fb", "a/b", id="escaped-slash"),
         pytest.param(b"/a//b", "a//b", id="empty-segment"),
         pytest.param(b"//a", "/a", id="leading-slash-of-the-key"),
-        pytest.param(b"//", "/", id="key-is-a-slash"),
         pytest.param(b"/a/", "a/", id="trailing-slash"),
         pytest.param(b"/a%25b", "a%b", id="escaped-percent"),
         pytest.param(b"/a%252Fb", "a%2Fb", id="decoded-once"),
@@ -128,6 +127,14 @@ def test_the_empty_key_is_not_found(prefix: str) -> None:
     assert refusal(b"/", prefix) == 404
 
 
+@pytest.mark.parametrize("raw_path", [b"//", b"///", b"/%2F"])
+def test_a_key_of_slashes_alone_is_not_found_as_it_might_be_taken_for_the_bucket(
+    raw_path: bytes,
+) -> None:
+    assert refusal(raw_path) == 404
+    assert object_key(raw_path, "site/").startswith("site//")
+
+
 @pytest.mark.parametrize(
     ("raw_path", "prefix"),
     [
@@ -175,7 +182,7 @@ def test_no_key_ever_has_a_dot_segment_or_a_control_character(raw_path: bytes) -
 
 legal_keys = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=200
-).filter(lambda key: not {".", ".."} & set(key.split("/")))
+).filter(lambda key: key.strip("/") and not {".", ".."} & set(key.split("/")))
 
 
 @given(legal_keys)

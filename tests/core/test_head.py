@@ -35,7 +35,7 @@ def made(request: Request, stored: StoredResponse | None = None, handling: Handl
 
 
 def body(head: Head) -> bytes:
-    return from_memory(head.segments, b"0123456789")
+    return bytes(from_memory(head.segments, b"0123456789"))
 
 
 def test_15_3_1_the_whole() -> None:
@@ -203,3 +203,13 @@ def test_a_refusal() -> None:
     assert (head.status, fields[b"retry-after"], fields[b"x-cache"]) == (503, b"1", b"MISS")
     assert b"age" not in fields
     assert b"x-cache" not in dict(refusal(asking(), 400, None).fields)
+
+
+def test_nosniff_is_on_an_object_and_its_parts_and_can_be_left_out() -> None:
+    field = (b"x-content-type-options", b"nosniff")
+    for request in (asking(), asking(method="HEAD"), asking(range="bytes=0-1")):
+        for wanted in (True, False):
+            head = answer(
+                request, stored_response(), HIT, age=1, boundary="BOUNDARY", nosniff=wanted
+            )
+            assert head.fields.count(field) == wanted

@@ -32,7 +32,9 @@ VOLATILE = {"date", "age", "x-request-id"}
 # Of the connection, not of the answer.
 CONNECTION = {"connection", "transfer-encoding"}
 ON_EVERY_ANSWER = {"x-cache", "cache-status", "x-request-id", "date"}
-DESCRIBING = {name.lower() for name in PASSED} | {"etag", "last-modified", "accept-ranges"}
+DESCRIBING = {name.lower() for name in PASSED} | {
+    "etag", "last-modified", "accept-ranges", "x-content-type-options"
+}  # fmt: skip
 ON_NOT_MODIFIED = {"etag", "cache-control", "expires"}
 
 

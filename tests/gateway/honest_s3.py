@@ -88,7 +88,14 @@ class HonestS3(S3Origin):
     async def aclose(self) -> None:
         pass
 
-    async def get(self, key: str, ask: Ask = WHOLE) -> OriginAnswer | Absence:
+    async def get(
+        self,
+        key: str,
+        ask: Ask = WHOLE,
+        *,
+        wanted: Callable[[], bool] = bool,
+        goes_on: bool = False,
+    ) -> OriginAnswer | Absence:
         self.tick += 1
         version, read_at, asked_at = self.history[key][-1], self.tick, self._now()
         self.reading[key].append(read_at)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from botocore.credentials import Credentials
-from proxy.cache.leases import Leases
-from proxy.cache.purge_log import PurgeLog
 
 from proxy.cache.backend import MemoryCache
+from proxy.cache.leases import Leases
+from proxy.cache.purge_log import PurgeLog
 from proxy.core.cache_key import object_key
 from proxy.core.freshness import Policy
 from proxy.core.messages import Request
@@ -64,6 +64,7 @@ def s3_origin(
     region: str = "us-east-1",
     timeout: float = 5.0,
     retries: int = 2,
+    max_concurrency: int = 256,
     clock: Clock | None = None,
 ) -> S3Origin:
     """The S3 client on a storage, or on something that looks like one."""
@@ -73,6 +74,7 @@ def s3_origin(
         region=region,
         timeout=timeout,
         retries=retries,
+        max_concurrency=max_concurrency,
         clock=clock or Clock(),
     )
 
@@ -178,6 +180,7 @@ class Proxy:
     max_object_size: int = 16 * 1024 * 1024
     timeout: float = 5.0
     retries: int = 2
+    max_concurrency: int = 256
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
@@ -189,6 +192,7 @@ class Proxy:
             self.credentials,
             timeout=self.timeout,
             retries=self.retries,
+            max_concurrency=self.max_concurrency,
             clock=self.clock,
         )
         policy = Policy(self.ttl, self.swr, self.sie, self.negative_ttl, self.max_object_size)

@@ -229,7 +229,7 @@ async def test_a_defect_in_a_flight_is_raised_to_all_and_logged(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def broken(*_: object) -> None:
+    async def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(proxy.s3, "get", broken)

@@ -46,7 +46,7 @@ NOT_PASSED = {
     "X-Request-ID": "theirs",
 }
 OF_S3 = {name.lower() for name in PASSED} | {"accept-ranges", "date", "content-length"}
-ADDED = {"age", "x-cache", "cache-status"}
+ADDED = {"age", "x-cache", "cache-status", "x-content-type-options"}
 
 
 async def test_the_second_request_is_a_hit_from_memory(

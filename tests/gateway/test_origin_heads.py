@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 NOW = 1_700_000_000.0
 ETAG = '"v1"'
-ALWAYS = {"accept-ranges", "date", "content-length", "x-cache", "cache-status"}
+ALWAYS = {
+    "accept-ranges", "date", "content-length", "x-cache", "cache-status", "x-content-type-options"
+}  # fmt: skip
 
 
 def date(seconds: float) -> str:

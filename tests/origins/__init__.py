@@ -2,7 +2,7 @@
 
 from tests.origins.exchange import RecordedRequest, Step
 from tests.origins.gate import Gate
-from tests.origins.ports import free_ports, refusing_port
+from tests.origins.ports import free_ports, refusing_port, unaccepting
 from tests.origins.scripted import ScriptedOrigin
 from tests.origins.site import S3Site
 from tests.origins.steps import (
@@ -13,6 +13,7 @@ from tests.origins.steps import (
     drip,
     half_head,
     hold,
+    pause,
     per_request,
     raw_bytes,
     redirect,
@@ -37,6 +38,7 @@ __all__ = [
     "free_ports",
     "half_head",
     "hold",
+    "pause",
     "per_request",
     "raw_bytes",
     "redirect",
@@ -44,4 +46,5 @@ __all__ = [
     "respond",
     "s3_error",
     "sequence",
+    "unaccepting",
 ]

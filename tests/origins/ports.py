@@ -23,6 +23,21 @@ def refusing_port() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
+@contextmanager
+def unaccepting(port: int) -> Iterator[None]:
+    """Makes attempts to connect to `port`, which must be free, last for ever.
+
+    A listener that accepts nobody has its queue filled; Linux then drops what asks for more.
+    """
+    with ExitStack() as held:
+        listener = held.enter_context(socket.create_server(("127.0.0.1", port), backlog=0))
+        for _ in range(4):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield
+
+
 def _bound() -> socket.socket:
     for port in random.sample(_CANDIDATES, 100):
         candidate = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -37,6 +37,19 @@ def hold(gate: Gate) -> Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    seconds: float
+
+    async def play(self, exchange: Exchange) -> None:
+        await asyncio.sleep(self.seconds)
+
+
+def pause(seconds: float) -> Pause:
+    """Says nothing for a while, then goes on with the script's next step."""
+    return Pause(seconds)
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """One response; see `respond`, `drip` and `cut_after` for the fields."""
 

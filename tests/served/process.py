@@ -136,6 +136,11 @@ class Served:
                 raise AssertionError(f"no {text!r} within {timeout} s in:\n{self.output}")
         return next(line for line in self.lines if text in line)
 
+    def worker_pids(self) -> list[int]:
+        """The processes that answer, the children of `process`."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sorted(int(pid) for task in tasks for pid in (task / "children").read_text().split())
+
     def get(self, path: str, **options: Any) -> httpx.Response:
         """GET through httpx, which may rewrite odd paths: use `raw` where bytes matter."""
         return self.client.get(self.url + path, **options)
@@ -219,16 +224,22 @@ def _record(line: str) -> LogRecord | None:
 
 
 class Serve(Protocol):
-    def __call__(self, site: S3Site | ScriptedOrigin, **environ: str) -> Served: ...
+    def __call__(
+        self, site: S3Site | ScriptedOrigin, workers: int = 1, **environ: str
+    ) -> Served: ...
 
 
 @pytest.fixture
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Starts proxies for an origin: `serve(moto_site, CACHE_TTL="1s")`; all end with the test."""
+    """Starts proxies for an origin: `serve(moto_site, workers=2, CACHE_TTL="1s")`.
+
+    All of them end with the test.
+    """
     with contextlib.ExitStack() as running:
 
-        def start(site: S3Site | ScriptedOrigin, **environ: str) -> Served:
+        def start(site: S3Site | ScriptedOrigin, workers: int = 1, **environ: str) -> Served:
             temporary = tmp_path_factory.mktemp("served")
-            return running.enter_context(Served(site.environ() | environ, temporary=temporary))
+            environ = site.environ() | {"WEB_CONCURRENCY": str(workers)} | environ
+            return running.enter_context(Served(environ, temporary=temporary))
 
         yield start

@@ -1,4 +1,4 @@
-"""What a served process holds, as Linux tells it."""
+"""What a server's worker holds, as Linux tells it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _LISTEN = "0A"
 
 
 def open_sockets(served: Served) -> int:
-    """Sockets that the process has open."""
+    """Sockets that the worker has open."""
+    (worker,) = served.worker_pids()
     found = 0
-    for descriptor in Path(f"/proc/{served.process.pid}/fd").iterdir():
+    for descriptor in Path(f"/proc/{worker}/fd").iterdir():
         try:
             found += str(descriptor.readlink()).startswith("socket:")
         except FileNotFoundError:
@@ -24,8 +25,9 @@ def open_sockets(served: Served) -> int:
 
 
 def resident_bytes(served: Served) -> int:
-    """Memory of the process that is in RAM."""
-    status = Path(f"/proc/{served.process.pid}/status").read_text()
+    """Memory of the worker that is in RAM."""
+    (worker,) = served.worker_pids()
+    status = Path(f"/proc/{worker}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) * 1024
 

@@ -10,7 +10,6 @@ import pytest
 
 from proxy.core.messages import Request
 from proxy.purge import Purge
-from proxy.server import fast_door
 from proxy.server.fast_door import FastDoor
 from proxy.server.protocol import LOOKED_AT
 from tests.gateway.subject import Proxy
@@ -44,7 +43,7 @@ def asked(
     if found is None:
         return None
     reply, body = found
-    return reply.status, reply.head, body
+    return reply.status, reply.head, bytes(body)
 
 
 def as_the_gateway_says(proxy: Proxy, *fields: tuple[bytes, bytes]) -> tuple[int, bytes, bytes]:
@@ -52,7 +51,7 @@ def as_the_gateway_says(proxy: Proxy, *fields: tuple[bytes, bytes]) -> tuple[int
     assert recalled is not None
     lines = [b"%b: %b\r\n" % field for field in recalled.head.fields]
     head = b"HTTP/1.1 %d " % recalled.head.status, b"".join(lines) + b"x-request-id: "
-    return recalled.head.status, head[1], recalled.body
+    return recalled.head.status, head[1], bytes(recalled.body)
 
 
 async def test_what_is_not_stored_is_left_to_the_application(door: FastDoor) -> None:
@@ -173,18 +172,41 @@ async def test_a_head_has_the_fields_of_a_get_and_no_body(door: FastDoor, proxy:
     assert (head[1], head[2]) == (get[1], b"")
 
 
-async def test_what_a_client_makes_up_does_not_fill_memory(
-    door: FastDoor, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fast_door, "_REMEMBERED", 50)
+async def test_what_a_client_makes_up_does_not_fill_memory(proxy: Proxy) -> None:
+    door = FastDoor(proxy.gateway, "", room=100_000)
     await proxy.get("k")
     for number in range(200):
-        assert asked(door, target=b"/k?%d" % number) is not None
-    assert len(door._replies) <= 50
+        target = b"/k?%d" % number
+        found = door.answer(b"GET", target, [])
+        assert found is not None
+        door.remember_head(target * 50, found[0], ())
+    for remembered in (door._replies, door._heads):
+        assert remembered.bytes <= 100_000
+        assert 0 < len(remembered) < 200
+    assert door.answer_head(b"/k?199" * 50) is not None
+    assert door.answer_head(b"/k?0" * 50) is None
+
+
+async def test_what_is_long_is_not_remembered(door: FastDoor, proxy: Proxy) -> None:
+    await proxy.get("k")
     asked(door, target=b"/k?" + b"x" * 5000)
-    assert all(len(target) < 5000 for _, target, _ in door._replies)
     asked(door, *[(b"range", b"")] * 100)
-    assert all(len(fields) < 100 for _, _, fields in door._replies)
+    assert not door._replies
+    found = door.answer(b"GET", b"/k", [])
+    assert found is not None
+    door.remember_head(b"x" * 5000, found[0], ())
+    assert not door._heads
+
+
+async def test_room_taken_is_given_back(door: FastDoor, proxy: Proxy) -> None:
+    await proxy.get("k")
+    asked(door)
+    once = door._replies.bytes
+    for _ in range(5):
+        await proxy.gateway.purge(Purge(everything=True))
+        await proxy.get("k")
+        asked(door)
+    assert door._replies.bytes == pytest.approx(once, abs=10)
 
 
 async def test_remembering_keeps_no_body_alive(door: FastDoor, proxy: Proxy) -> None:

@@ -177,6 +177,12 @@ GOOD: dict[str, list[tuple[str, dict[str, Any]]]] = {
     ],
     "DRAIN_TIMEOUT": [(text, {"drain_timeout": 0.0}) for text in NONE]
     + durations("drain_timeout", longest=DAY),
+    "WORKER_TIMEOUT": durations("worker_timeout", longest=DAY),
+    "S3_MAX_CONCURRENCY": [
+        ("1", {"s3_max_concurrency": 1}),
+        ("4096", {"s3_max_concurrency": 4096}),
+    ],
+    "NOSNIFF": [("on", {"nosniff": True}), ("off", {"nosniff": False}), ("No", {"nosniff": False})],
 }
 
 # variable -> texts that must be refused
@@ -323,6 +329,9 @@ BAD: dict[str, list[str]] = {
         "/" + "a" * 128,
     ],
     "DRAIN_TIMEOUT": ["24h1ms", *NO_DURATION],
+    "WORKER_TIMEOUT": ["24h1ms", *NONE, *NO_DURATION],
+    "S3_MAX_CONCURRENCY": ["0", "4097", *NO_INTEGER],
+    "NOSNIFF": ["maybe", "nosniff", "on "],
 }
 
 # rule or warning -> an environment that breaks it
@@ -340,6 +349,4 @@ RULES: dict[str, dict[str, str]] = {
 WARNINGS: dict[str, dict[str, str]] = {
     "s3proxy.W001": {**MINIMAL, "AUTH_TOKEN": "x" * 15},
     "s3proxy.W002": {**MINIMAL, "CACHE_TLL": "5m"},
-    "s3proxy.W003": {**MINIMAL, "WEB_CONCURRENCY": "2"},
-    "s3proxy.W004": {**MINIMAL, "REDIS_URL": "redis://localhost"},
 }

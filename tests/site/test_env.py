@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3proxy_site import env
+from s3proxy_site.cores import usable_cores
 from s3proxy_site.env import Config, Problem, parse
 from s3proxy_site.variables import VARIABLES
 from tests.site.cases import BAD, GOOD, MINIMAL, RULES, WARNINGS
@@ -52,7 +53,7 @@ def test_an_environment_of_the_required_variables_gives_every_default() -> None:
         s3_prefix="",
         host="",
         port=8080,
-        web_concurrency=1,
+        web_concurrency=usable_cores(),
         cache_capacity=2048,
         cache_max_bytes=512 * 2**20,
         cache_ttl=300.0,
@@ -74,6 +75,9 @@ def test_an_environment_of_the_required_variables_gives_every_default() -> None:
         access_log=True,
         admin_prefix="",
         drain_timeout=30.0,
+        worker_timeout=30.0,
+        s3_max_concurrency=256,
+        nosniff=True,
     )
 
 

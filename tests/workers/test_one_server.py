@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.origins import ScriptedOrigin, hold, respond
+from tests.origins import ScriptedOrigin, hold, respond, sequence
 from tests.raw_http import RawConnection
 from tests.served.process import Served
 
@@ -29,7 +29,12 @@ def workers(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def served(origin: ScriptedOrigin, workers: int) -> Iterator[Served]:
-    environ = {"WEB_CONCURRENCY": str(workers), "LOG_LEVEL": "warning", "ACCESS_LOG": "off"}
+    environ = {
+        "WEB_CONCURRENCY": str(workers),
+        # A soft purge makes stale: nothing stale may be sent.
+        "CACHE_STALE_TTL": "0s",
+        "ACCESS_LOG": "off",
+    }
     with Served(origin.environ() | environ) as running:
         yield running
 
@@ -117,11 +122,11 @@ def test_a_fetch_in_flight_in_another_worker_does_not_outlive_a_purge(
     for turn in range(8):
         key = f"page{turn}"
         gate = origin.gate()
-        origin.on(key, hold(gate), respond(200, b"old", FOREVER))
+        old, new = respond(200, b"old", FOREVER), respond(200, b"new", FOREVER)
+        origin.on(key, sequence((hold(gate), old), new))
         with ThreadPoolExecutor(1) as pool:
             early = pool.submit(ask, served, f"/{key}")
             origin.wait_for(1, key)
-            origin.on(key, respond(200, b"new", FOREVER))
             served.admin("POST", "/cache/purge", json={"keys": [key]})
             assert {reply.body for reply in ask_all(served, [f"/{key}"] * 8)} == {b"new"}
             gate.open()
@@ -145,6 +150,7 @@ def test_bounds_are_those_of_the_server(origin: ScriptedOrigin, workers: int) ->
         "WEB_CONCURRENCY": str(workers),
         "CACHE_CAPACITY": "50",
         "CACHE_MAX_BYTES": "10MiB",
+        "MAX_OBJECT_SIZE": "1MiB",
         "ACCESS_LOG": "off",
     }
     with Served(origin.environ() | environ) as served:

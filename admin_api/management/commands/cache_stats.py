@@ -52,13 +52,27 @@ def _as_text(content: dict[str, Any], url: str) -> list[str]:
             ("evictions", _counts(total["evictions"])),
             ("collapsed", f"{total['collapsed']:,}"),
             ("origin requests", _counts(total["origin_requests"])),
+            ("worker restarts", _counts(total["worker_restarts"])),
             ("uptime", f"{total['uptime_seconds']:,.0f} s"),
+            *((f"worker {worker['index']}", _worker(worker)) for worker in workers),
         ]
         number = len(workers)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise AdminError("the answer is not that of cache/stats; is this s3proxy?") from None
     noun = "worker" if number == 1 else "workers"
     return [*(f"{name:<16}{value}" for name, value in rows), f"Asked {number} {noun} on {url}."]
+
+
+def _worker(worker: dict[str, Any]) -> str:
+    ratio = worker["hit_ratio"]
+    return ", ".join(
+        (
+            f"pid {worker['pid']}",
+            f"{worker['state']}, up {worker['uptime_seconds']:,.0f} s",
+            f"requests {sum(worker['requests'].values()):,}",
+            f"hit ratio {'-' if ratio is None else format(ratio, '.1%')}",
+        )
+    )
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""Production: one worker process, until it is told to stop."""
+"""Production: worker processes and their parent, until it is told to stop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from proxy import conf
-from proxy.server.run import bind, run, url_of
+from proxy.server.run import bind, url_of
+from proxy.server.supervisor import Supervisor
 
 logger = logging.getLogger("s3proxy.server")
 
@@ -30,6 +31,6 @@ class Command(BaseCommand):
             ) from exc
         where = f"{config.host or '*'}:{listener.getsockname()[1]}"
         logger.info("listening on %s, %s", where, url_of(listener))
-        if not run(config, listener):
+        if not Supervisor(config, listener).run():
             raise CommandError("the server did not start; the log says why")
         logger.info("stopped")

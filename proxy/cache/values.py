@@ -1,0 +1,59 @@
+"""What is stored in place of a value.
+
+Bytes are stored as they are; a stored response as its head's encoding and its body; anything else
+as its pickle, which never leaves the processes that share the memory.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from proxy.cache.encoding import decode_head, encode_head
+from proxy.cache.shared_store import Content
+from proxy.core.messages import StoredResponse
+from proxy.core.storability import stale_from
+
+if TYPE_CHECKING:
+    from proxy.cache.shared_store import Stored
+
+_PICKLE, _BYTES, _RESPONSE = range(3)
+
+# Shorter data has no room of its own.
+_SHORT = 1024
+
+# Instances of these can be given out again and again, since nobody can alter them.
+_IMMUTABLE = frozenset({bytes, str, int, float, complex, bool, type(None), StoredResponse})
+
+
+def content_of(value: Any) -> Content:
+    """Raises what pickle raises; ValueError for a response that has no encoding."""
+    kind = type(value)
+    if kind is StoredResponse:
+        return Content(_RESPONSE, encode_head(value), value.body)
+    data = value if kind is bytes else pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    tag = _BYTES if kind is bytes else _PICKLE
+    return Content(tag, data, None) if len(data) <= _SHORT else Content(tag, b"", data)
+
+
+def value_of(stored: Stored) -> Any:
+    """The value again: an equal one, of the same type, that shares nothing with others."""
+    kind, head, body = stored.content
+    if kind == _RESPONSE:
+        response = decode_head(head, body)
+        since = stored.stale_since
+        return response if since != since else stale_from(response, since)
+    data = head if body is None else bytes(body)
+    return data if kind == _BYTES else pickle.loads(data)  # noqa: S301 - our own
+
+
+def is_immutable(value: Any) -> bool:
+    """May the very object be given to everyone who asks?"""
+    return type(value) in _IMMUTABLE
+
+
+def size_of(value: Any) -> int:
+    """What an immutable value takes in a process's memory, about."""
+    if type(value) is StoredResponse:
+        return value.__cache_size__
+    return len(value) if type(value) in {bytes, str} else 0

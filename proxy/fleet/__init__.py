@@ -1,0 +1,1 @@
+"""What replicas of the proxy share through Redis or Valkey."""

@@ -1,0 +1,140 @@
+"""One origin request in the fleet for a key: who holds its lease asks, others wait for the tier."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from proxy.fleet import metrics
+from proxy.fleet.errors import FleetUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.core.cache.backends.base import BaseCache
+
+    from proxy.core.messages import StoredResponse
+    from proxy.fleet.guard import Guard
+    from proxy.fleet.second_tier import SecondTier
+
+# A holder that died costs those who wait no more than this, and nobody waits longer.
+LEASE_SECONDS = 5
+# For so long after a response that is not for the tier nobody waits for the next of its kind.
+_NO_USE_SECONDS = 2
+_FIRST_INTERVAL, _LONGEST_INTERVAL, _GROWTH = 0.004, 0.1, 1.5
+_NO_USE = b"no use"
+
+
+class Lease:
+    """Leave to ask the origin; release() is called once it is known what came of that."""
+
+    def __init__(self, leases: Leases, name: str | None, ends: float) -> None:
+        self._leases = leases
+        self._name = name
+        self._ends = ends
+
+    @property
+    def held(self) -> bool:
+        """Does the fleet know of it? One that is not keeps nobody waiting."""
+        return self._name is not None
+
+    async def release(self, *, stored: bool) -> None:
+        """Let go who waits: the response is in the tier, or it will not be. Raises nothing."""
+        name, self._name = self._name, None
+        if name is not None:
+            await self._leases.release(name, self._ends, stored=stored)
+
+
+class Leases:
+    """The leases of one tier, in the same cache."""
+
+    def __init__(
+        self,
+        cache: BaseCache,
+        guard: Guard,
+        tier: SecondTier,
+        *,
+        seconds: int = LEASE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cache = cache
+        self._guard = guard
+        self._tier = tier
+        self._seconds = seconds
+        self._clock = clock
+
+    async def take(
+        self, key: str, useful: Callable[[StoredResponse], bool] = lambda _: True
+    ) -> Lease | StoredResponse:
+        """A lease, or a response that another replica has put into the tier meanwhile.
+
+        Waits for another's lease to end, for as long as one lasts at most. ``useful``: is what
+        the tier has what is waited for? Raises nothing: without Redis everyone has a lease.
+        """
+        name = f"{self._tier.name_of(key)}.lease"
+        began = self._clock()
+        try:
+            found = await self._take(key, name, useful, began)
+        except FleetUnavailableError:
+            metrics.leases["unavailable"].inc()
+            found = self._void()
+        waited = self._clock() - began
+        if waited >= _FIRST_INTERVAL:
+            metrics.lease_wait.observe(waited)
+        return found
+
+    async def release(self, name: str, ends: float, *, stored: bool) -> None:
+        """See Lease.release()."""
+        if self._clock() > ends - self._guard.bound:
+            return  # it may be another's by the time the answer comes
+        try:
+            if stored:
+                await self._guard.call(lambda: self._cache.adelete(name))
+            else:
+                await self._guard.write(
+                    lambda: self._cache.aset(name, _NO_USE, timeout=_NO_USE_SECONDS)
+                )
+        except FleetUnavailableError:
+            return  # it ends by itself
+
+    async def _take(
+        self, key: str, name: str, useful: Callable[[StoredResponse], bool], began: float
+    ) -> Lease | StoredResponse:
+        interval = _FIRST_INTERVAL
+        while True:
+            token = secrets.token_bytes(16)
+            asked = self._clock()
+            added = await self._guard.write(
+                lambda token=token: self._cache.aadd(name, token, timeout=self._seconds)  # type: ignore[misc]
+            )
+            if added:
+                lease = Lease(self, name, asked + self._seconds)
+                # The holder before may have stored since the tier was looked into.
+                response = await self._tier.get(key)
+                if response is None or not useful(response):
+                    metrics.leases["taken"].inc()
+                    return lease
+                await lease.release(stored=True)
+                metrics.leases["shared"].inc()
+                return response
+            holder = await self._guard.call(lambda: self._cache.aget(name))
+            while holder is not None and holder != _NO_USE:
+                if self._clock() - began + interval > self._seconds:
+                    metrics.leases["timeout"].inc()
+                    return self._void()
+                await asyncio.sleep(interval * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
+                interval = min(_LONGEST_INTERVAL, interval * _GROWTH)
+                holder = await self._guard.call(lambda: self._cache.aget(name))
+            if holder == _NO_USE:
+                metrics.leases["released"].inc()
+                return self._void()
+            response = await self._tier.get(key)
+            if response is not None and useful(response):
+                metrics.leases["shared"].inc()
+                return response
+
+    def _void(self) -> Lease:
+        return Lease(self, None, 0.0)

@@ -1,0 +1,266 @@
+"""A process that forks others, all of them at one cache: run as a script, by tests.
+
+`python family.py SCENARIO` prints a JSON object about what happened, or dies of an exception.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+import zlib
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from proxy import processes
+from proxy.cache.backend import MemoryCache
+from proxy.cache.leases import Leases
+from proxy.cache.purge_log import PurgeLog
+from proxy.core.messages import StoredResponse
+from proxy.purge import Purge
+from tests.cache.audit import audit
+from tests.core.responses import stored_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROCESSES = 5
+KEYS = [f"key/{number}" for number in range(60)]
+LARGE = 300_000
+
+
+def new_cache(**options: Any) -> MemoryCache:
+    """One that all children share."""
+    bounds = {"MAX_ENTRIES": 40, "MAX_BYTES": 4_000_000, "PROCESSES": PROCESSES}
+    return MemoryCache("family", {"TIMEOUT": None, "OPTIONS": bounds | options})
+
+
+def fork(index: int, work: Callable[[], None]) -> int:
+    """A child with that index; its process id. It exits with 0 if its work raises nothing."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        processes.become(index)
+        work()
+        status = 0
+    finally:
+        if status:
+            sys.excepthook(*sys.exc_info())
+        os._exit(status)
+
+
+def wait_for(child: int) -> None:
+    """The child has to end well."""
+    _, status = os.waitpid(child, 0)
+    assert status == 0, status
+
+
+def value_for(key: str, chance: random.Random) -> Any:
+    """A value that says what it should be."""
+    size = chance.choice([0, 10, 1000, 5000, 50_000, LARGE])
+    body = (b"%s %08d " % (key.encode(), chance.randrange(10**8)) * (size // 15 + 1))[:size]
+    mark = b"%s %d" % (key.encode(), zlib.crc32(body))
+    if chance.random() < 0.5:
+        return stored_response(body=body, length=size, etag=mark.decode())
+    return mark + b"\n" + body
+
+
+def check(key: str, value: Any) -> None:
+    """Raises AssertionError for a value of another key, or a torn one."""
+    if isinstance(value, StoredResponse):
+        assert value.etag is not None
+        assert value.body is not None
+        mark, body = value.etag.encode(), value.body
+        assert value.length == len(body)
+    else:
+        mark, _, body = value.partition(b"\n")
+    assert mark == b"%s %d" % (key.encode(), zlib.crc32(body)), (key, mark, len(body))
+
+
+def hammer(cache: MemoryCache, chance: random.Random) -> None:
+    """Do one random thing."""
+    key = chance.choice(KEYS)
+    match chance.randrange(10):
+        case 0 | 1:
+            cache.put(key, value_for(key, chance), None)
+        case 2:
+            cache.delete(key)
+        case 3:
+            held = cache.get(key)
+            if isinstance(held, StoredResponse):
+                cache.put(key, replace(held, response_time=chance.random() * 1e9), None)
+        case 4:
+            cache.mark_stale(key, 5.0)
+        case 5:
+            with suppress(ValueError):
+                cache.incr("counter")
+        case _:
+            found = cache.lookup(key)
+            if found is not None:
+                check(key, found.value)
+
+
+def together() -> dict[str, Any]:
+    """Four children at once; what each counted must all be there."""
+    cache = new_cache()
+    counters = new_cache_of_counters()
+
+    def work() -> None:
+        chance = random.Random(processes.index())
+        for step in range(2500):
+            hammer(cache, chance)
+            assert cache.entries <= 40
+            assert cache.bytes <= 4_000_000
+            counters.incr("all")
+            if step % 50 == 0:
+                counters.add(f"first/{step}", processes.index())
+                counters.incr("added", counters.get(f"first/{step}") == processes.index())
+
+    children = [fork(index, work) for index in range(1, PROCESSES)]
+    for child in children:
+        wait_for(child)
+    audit(cache._shared)
+    held = [cache.lookup(key) for key in KEYS]
+    for key, found in zip(KEYS, held, strict=True):
+        if found is not None:
+            check(key, found.value)
+    return {
+        "counted": counters.get("all"),
+        "added": counters.get("added"),
+        "resets": resets(cache),
+        "found": sum(found is not None for found in held),
+    }
+
+
+def new_cache_of_counters() -> MemoryCache:
+    """With room for all counters."""
+    counters = MemoryCache("counters", {"TIMEOUT": None, "OPTIONS": {"PROCESSES": PROCESSES}})
+    counters.set_many({"all": 0, "added": 0})
+    return counters
+
+
+def resets(cache: MemoryCache) -> int:
+    """How often all was forgotten."""
+    return cache._shared._held.header[1]
+
+
+def killed(times: int = 300) -> dict[str, Any]:
+    """One child after the other is killed at some moment; two others and the parent go on."""
+    cache, leases, log = new_cache(), Leases(), PurgeLog()
+    chance = random.Random(7)
+
+    def survive() -> None:
+        own = random.Random(processes.index())
+        stop_at = time.monotonic() + 50
+        while time.monotonic() < stop_at and os.getppid() == parent:
+            hammer(cache, own)
+            cache.add("counter", 0)
+            if cache.get("stop"):
+                return
+
+    def die() -> None:
+        own = random.Random(chance.random())
+        views: list[Any] = []
+        while True:
+            hammer(cache, own)
+            key = own.choice(KEYS)
+            leases.take(key, log.sequence, time.monotonic(), 1000)
+            log.append(Purge(keys=frozenset({key})))
+            views = [*views[-3:], cache.get(own.choice(KEYS))]
+
+    parent = os.getpid()
+    survivors = [fork(index, survive) for index in (1, 2)]
+    for _ in range(times):
+        chance.random()
+        victim = fork(3, die)
+        time.sleep(0.002 + chance.random() * 0.01)
+        os.kill(victim, signal.SIGKILL)
+        os.waitpid(victim, 0)
+        for shared in (cache, leases):
+            shared.forget_process(3)
+        assert not any(leases.held(key, time.monotonic()) for key in KEYS)
+        audit(cache._shared)
+        assert cache.entries <= 40
+        assert cache.bytes <= 4_000_000
+        sequence = log.sequence
+        log.append(Purge(keys=frozenset({"mine"})))
+        assert log.has_purged("mine", sequence)
+        for key in chance.sample(KEYS, 10):
+            found = cache.lookup(key)
+            if found is not None:
+                check(key, found.value)
+        found = None
+    while not all(os.waitpid(child, os.WNOHANG)[0] for child in survivors[:1]):
+        cache.set("stop", 1, None)
+        time.sleep(0.001)
+    cache.set("stop", 1, None)
+    wait_for(survivors[1])
+    audit(cache._shared)
+    cache.clear()
+    return {"resets": resets(cache), "pinned": cache._shared._held.header[2], "taken": cache.bytes}
+
+
+def in_put(times: int = 100) -> dict[str, Any]:
+    """A child is killed while it copies a large body in; its room is given back."""
+    cache = new_cache(MAX_BYTES=60_000_000)
+    body = bytes(16_000_000)
+
+    def die() -> None:
+        while True:
+            cache.put("large", stored_response(body=body, length=len(body)), None)
+
+    for number in range(times):
+        victim = fork(3, die)
+        time.sleep(0.001 + number % 10 * 0.001)
+        os.kill(victim, signal.SIGKILL)
+        os.waitpid(victim, 0)
+        cache.forget_process(3)
+        audit(cache._shared)
+        assert cache._shared._held.header[2] == 0
+    found = cache.put("large", stored_response(body=body, length=len(body)), None)
+    assert found is not None
+    return {"taken": cache.bytes}
+
+
+def purged() -> dict[str, Any]:
+    """A child has a value decoded; what its parent removes it never gives out again."""
+    cache = new_cache()
+    ask, answer = os.pipe(), os.pipe()
+
+    def work() -> None:
+        while os.read(ask[0], 1) == b"?":
+            value = cache.get("k")
+            os.write(answer[1], b"-" if value is None else value[:1])
+
+    child = fork(1, work)
+    seen = []
+    for letter in "abcdefgh":
+        cache.set("k", letter.encode())
+        for _ in range(2):
+            os.write(ask[1], b"?")
+            seen.append(os.read(answer[0], 1).decode())
+        match letter:
+            case "a" | "b":
+                cache.delete("k")
+            case "c":
+                cache.clear()
+            case "d":
+                list(cache.remove_matching(lambda key: key == "k"))
+            case _:
+                continue
+        os.write(ask[1], b"?")
+        seen.append(os.read(answer[0], 1).decode())
+    os.write(ask[1], b".")
+    wait_for(child)
+    return {"seen": "".join(seen)}
+
+
+if __name__ == "__main__":
+    scenarios = {"together": together, "killed": killed, "in_put": in_put, "purged": purged}
+    sys.stdout.write(json.dumps(scenarios[sys.argv[1]]()))

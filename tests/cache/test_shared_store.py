@@ -1,0 +1,102 @@
+"""What a store in shared memory gives out, and what it keeps for whom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cache.audit import audit
+from tests.core.responses import stored_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from proxy.cache.backend import MemoryCache
+
+LARGE = 400_000
+
+
+def large(letter: bytes) -> Any:
+    return stored_response(body=letter * LARGE, length=LARGE)
+
+
+def test_a_large_body_is_given_out_uncopied_until_nobody_looks(cache: MemoryCache) -> None:
+    cache.set("k", large(b"a"), None)
+    body = cache.get("k").body
+    assert isinstance(body, memoryview)
+    assert body.readonly
+    part = body[10:20]
+    del body
+    cache.set("k", large(b"b"), None)
+    cache.remove("k")
+    for number in range(5):
+        cache.set(f"{number}", large(b"c"), None)
+    assert part == b"a" * 10
+    before = cache.bytes
+    audit(cache._shared)
+    del part
+    audit(cache._shared)
+    assert before - cache.bytes > LARGE
+
+
+def test_a_freshened_response_keeps_its_body_where_it_is(cache: MemoryCache) -> None:
+    first = cache.put("k", large(b"a"), None)
+    held = cache.get("k")
+    second = cache.put("k", replace(held, status=203), None)
+    assert first is not None
+    assert second is not None
+    assert second.slot == first.slot
+    assert not cache.is_current(first.slot, first.version)
+    assert cache.get("k").status == 203
+    assert cache.get("k").body == b"a" * LARGE
+
+
+def test_marking_as_stale_shows_in_the_response(cache: MemoryCache) -> None:
+    response = stored_response()
+    found = cache.put("k", response, None, None)
+    assert found is not None
+    assert cache.mark_stale("k", response.response_time + 10)
+    assert not cache.is_current(found.slot, found.version)
+    assert cache.get("k") is None
+    assert cache.get_stale("k").freshness.lifetime == 10
+    assert not cache.mark_stale("other", 0)
+
+
+def test_what_matches_is_removed_in_steps(new_cache: Callable[..., MemoryCache]) -> None:
+    cache = new_cache("walked", MAX_ENTRIES=6000)
+    cache.set_many({f"{number}": number for number in range(5000)})
+    turns: list[None] = []
+
+    def walk() -> Generator[None, None, None]:
+        removed.append((yield from cache.remove_matching(lambda key: key.endswith("7"))))
+
+    removed: list[int] = []
+    turns.extend(walk())
+    assert (removed, len(turns)) == ([500], 3)
+    assert cache.entries == 4500
+    assert cache.get("7") is None
+    assert cache.get("8") == 8
+
+
+def test_an_error_of_a_callers_leaves_all_as_it_was(cache: MemoryCache) -> None:
+    cache.set("k", 1)
+
+    def fails(key: str) -> bool:
+        raise KeyError(key)
+
+    with pytest.raises(KeyError):
+        next(cache.remove_matching(fails))
+    assert cache.get("k") == 1
+
+
+@pytest.mark.parametrize("entries", [1000, 100_000])
+def test_bookkeeping_is_small(new_cache: Callable[..., MemoryCache], entries: int) -> None:
+    cache = new_cache("many", MAX_ENTRIES=entries, MAX_BYTES=1000 * entries)
+    for number in range(entries + 50):
+        cache.set(f"{number}", b"x")
+    assert cache.entries == entries
+    assert cache.evictions["entries"] == 50
+    assert (cache.get("49"), cache.get("50")) == (None, b"x")
+    assert cache.bytes / entries < 400
