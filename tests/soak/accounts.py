@@ -73,8 +73,10 @@ def against_clients(
         if not received - lost <= counted <= received + slack:
             yield (
                 "metrics and clients differ",
-                f"{name} is {counted:g}, clients received {received} {status} "
-                f"({lost} lost with killed workers, {seen.uncertain} unanswered)",
+                (
+                    f"{name} is {counted:g}, clients received {received} {status}; "
+                    f"{lost} lost with killed workers, {seen.uncertain} unanswered"
+                ),
             )
     # An unanswered request may have been sent a body of any size.
     if lost or seen.uncertain:

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import time
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from tests.soak.troubles import Trouble
 
 if TYPE_CHECKING:
     import random
+    from collections import Counter
 
     from tests.soak.clients import Clients
     from tests.soak.judge import Judge

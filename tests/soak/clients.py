@@ -76,7 +76,7 @@ class Connection:
         if answer.fields.get("connection", "").lower() == "close":
             self.usable = False
         if method != "HEAD" and answer.status not in (204, 304):
-            length = int(answer.fields["content-length"] if "content-length" in answer.fields else -1)
+            length = int(answer.fields.get("content-length", -1))
             while len(answer.body) != length:
                 piece = await self._reader.read(
                     _PIECE_BYTES if length < 0 else min(_PIECE_BYTES, length - len(answer.body))
@@ -273,8 +273,14 @@ def encode(asked: Asked, path: str, bucket: Bucket) -> bytes:
 
 async def post(port: int, path: str, token: str, body: bytes) -> tuple[int | None, bytes]:
     """(status, body) of an admin request on a connection of its own; None without an answer."""
-    lines = [f"POST {path} HTTP/1.1", "Host: soak.test", f"X-Auth-Token: {token}",
-             "Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close"]  # fmt: skip
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: soak.test",
+        f"X-Auth-Token: {token}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    ]
     try:
         connection = await Connection.open(port)
     except OSError:

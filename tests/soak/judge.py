@@ -216,9 +216,7 @@ class Judge:
         stop = version.size if last is None else min(last + 1, version.size)
         return (first, stop) if first < stop else None
 
-    def _one_of(
-        self, exchange: Exchange, rule: str, fits: Callable[[Version], bool]
-    ) -> None:
+    def _one_of(self, exchange: Exchange, rule: str, fits: Callable[[Version], bool]) -> None:
         """An answer that names no version must be right for one that may be shown."""
         history = self._histories[exchange.asked.key]
         refused = Wrong("wrong status", rule)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-import random
 import re
 import time
 from collections import Counter
@@ -16,6 +15,8 @@ from urllib.parse import quote, unquote
 from tests.origins.ports import free_ports
 
 if TYPE_CHECKING:
+    import random
+
     from tests.soak.objects import Bucket, History, Version
     from tests.soak.troubles import Troubles
 
@@ -103,7 +104,8 @@ class SoakOrigin:
         line, *lines = request.decode("latin-1").split("\r\n")
         target = line.split(" ")[1]
         fields = {
-            name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)
+            name.lower(): value.strip()
+            for name, _, value in (each.partition(":") for each in lines)
         }
         history = self.bucket.histories.get(unquote(target.removeprefix(f"/{BUCKET_NAME}/")))
         if history is None:
@@ -143,10 +145,10 @@ class SoakOrigin:
             await asyncio.sleep(self._rng.uniform(0.05, 0.8))
         elif fault in (Fault.BUSY, Fault.BROKEN):
             self.sent[fault.value] += 1
-            status = b"503 Slow Down" if fault is Fault.BUSY else b"500 Internal Error"
+            line = b"503 Slow Down" if fault is Fault.BUSY else b"500 Internal Error"
             again = b"Retry-After: 1\r\n" if self._rng.random() < 0.5 else b""
             writer.write(
-                b"HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s" % (status, again, len(_BUSY), _BUSY)
+                b"HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s" % (line, again, len(_BUSY), _BUSY)
             )
             await writer.drain()
             return True

@@ -1,9 +1,8 @@
-"""What Linux says of the server's processes: memory, descriptors, threads, whose connection it is."""
+"""What Linux says of the server's processes: what they use, whose a connection is."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,9 +37,13 @@ def usage(parent: int, now: float) -> Usage:
         # One that ends meanwhile uses nothing.
         with contextlib.suppress(OSError):
             memory += _memory(pid)
-            descriptors += len(os.listdir(f"/proc/{pid}/fd"))
-            threads += len(os.listdir(f"/proc/{pid}/task"))
+            descriptors += _count(pid, "fd")
+            threads += _count(pid, "task")
     return Usage(now, len(pids), memory, descriptors, threads)
+
+
+def _count(pid: int, kind: str) -> int:
+    return sum(1 for _ in (_PROC / str(pid) / kind).iterdir())
 
 
 def _memory(pid: int) -> int:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 # What a reader wants to see a zero of; other rules are shown where they were broken.
 RULES = (
-    "wrong bytes", "wrong status", "wrong fields", "wrong length", "torn body", "no answer", "no end",
+    "wrong bytes", "wrong status", "wrong fields", "wrong length", "torn body", "no answer",
+    "no end",
     "purged version", "softly purged version not as stale", "outdated version", "purge refused",
     "worker not replaced", "exit status", "traceback", "counter went backwards",
     "metrics and clients differ", "metrics and origin differ", "origin asked too often",
@@ -84,7 +85,7 @@ class Report:
         """For people."""
         answers = sum(self.answers.values())
         lines = [
-            f"soak of {self.seconds:.0f} s, {answers} answers ({answers / self.seconds:.0f}/s), "
+            f"soak of {self.seconds:.0f} s, {answers} answers ({answers / self.seconds:.0f}/s)",
             f"{self.plan}",
             *_section("answers", self.answers),
             *_section("done to it", self.done),
@@ -92,7 +93,9 @@ class Report:
             f"  {'asked again on a new connection':44}{self.reopened:>10}",
         ]
         for number, life in enumerate(self.lives, 1):
-            memory = [f"{each / 2**20:.0f}" for each in life.memory[:: max(1, len(life.memory) // 8)]]
+            memory = [
+                f"{each / 2**20:.0f}" for each in life.memory[:: max(1, len(life.memory) // 8)]
+            ]
             lines.append(
                 f"server {number}: {life.seconds:.0f} s, {life.processes} processes, "
                 f"MiB {' '.join(memory)}; at rest descriptors {life.descriptors}, "

@@ -183,8 +183,8 @@ async def _play(running: Soak, say: Callable[[str], None]) -> None:
                 if task.done():
                     task.result()
             await wait
-            say(f"{time.monotonic() - began:7.1f} s  {name}; {chaos.judge.statuses.total()} answers, "
-                f"{chaos.judge.wrong.total()} wrong")  # fmt: skip
+            answers, wrong = chaos.judge.statuses.total(), chaos.judge.wrong.total()
+            say(f"{time.monotonic() - began:7.1f} s  {name}; {answers} answers, {wrong} wrong")
             await acts[name]()
     finally:
         for task in background:

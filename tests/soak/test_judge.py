@@ -8,7 +8,7 @@ import pytest
 
 from tests.soak.exchange import Asked, Exchange
 from tests.soak.judge import Judge
-from tests.soak.objects import KINDS, KIB, MIB, History, Version
+from tests.soak.objects import KIB, KINDS, MIB, History, Version
 from tests.soak.troubles import Kill, Trouble, Troubles
 
 SMALL, VALIDATED = KINDS[0], KINDS[2]
@@ -177,9 +177,7 @@ def test_a_part_of_another_place_is_wrong(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_an_error_is_wrong_unless_the_origin_failed_for_that_key(
-    scene: Scene, status: int
-) -> None:
+def test_an_error_is_wrong_unless_the_origin_failed_for_that_key(scene: Scene, status: int) -> None:
     scene.troubles.begin("another", 109).end = 112
     assert scene.verdict(error(status)) == ["wrong status"]
     scene.judge.wrong.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,12 +24,16 @@ SECONDS = 60
 def test_nothing_is_wrong_under_load_faults_and_signals() -> None:
     plan = Plan(SECONDS, seed=random.randrange(10**6))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        report = runner.run(soak(plan, print))
-    print(report.table())
+        report = runner.run(soak(plan, say))
+    say(report.table())
     assert report.passed, f"to repeat: python -m tests.soak --minutes 1 --seed {plan.seed}"
     for name in ("SIGKILL of a worker", "SIGHUP", "SIGTERM of the server", "audits"):
         assert report.done.get(name), f"{name} did not happen"
     assert report.answers["200"] > SECONDS * 50
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
 
 
 def test_an_hour_has_every_event() -> None:
