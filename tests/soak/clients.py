@@ -51,6 +51,9 @@ class Connection:
         problem, timed_out = "", False
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
+                if self._writer.transport.is_closing():
+                    # It broke while it was idle; uvloop would raise RuntimeError.
+                    raise ConnectionResetError("closed before the request")
                 self._writer.write(request)
                 await self._read(asked.method, answer, give_up_after)
         except TimeoutError:

@@ -49,7 +49,8 @@ class SoakOrigin:
         self.bucket = bucket
         self.port = free_ports(1)[0]
         self.fault: Fault | None = None
-        # By what was sent: 200, 206, 304, 404 that nothing went wrong with, else the fault's name.
+        # By what was sent: 200, 206, 304, 404 that nothing went wrong with, else the fault's name;
+        # "broken off" are those of them that may not have arrived.
         self.sent: Counter[str] = Counter()
         self.busy = 0
         self._troubles = troubles
@@ -82,6 +83,8 @@ class SoakOrigin:
         if self._server is not None:
             self._server.close()
             self._server = None
+        # What was written to them may have been received or not.
+        self.sent["broken off"] += self.busy
         self.drop_connections()
         await asyncio.sleep(0)
 
@@ -126,6 +129,9 @@ class SoakOrigin:
                 await reader.read(1)
                 return False
             return await self._answer(version, history, fields, fault, writer)
+        except ConnectionError:
+            self.sent["broken off"] += 1
+            raise
         finally:
             self.busy -= 1
             ended = time.monotonic()
@@ -155,6 +161,8 @@ class SoakOrigin:
         elif fault is Fault.DROPPED:
             self.sent[fault.value] += 1
             return False
+        if writer.transport.is_closing():
+            raise ConnectionResetError
         status, head, first, stop = _head(version, history, fields)
         body_bytes = stop - first
         if fault is Fault.CUT and body_bytes:
@@ -166,6 +174,8 @@ class SoakOrigin:
         if status == 404:
             writer.write(_MISSING)
         for at in range(first, stop, _PIECE_BYTES):
+            if writer.transport.is_closing():
+                raise ConnectionResetError
             writer.write(version.body(at, min(at + _PIECE_BYTES, stop)))
             await writer.drain()
         await writer.drain()
