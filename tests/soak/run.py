@@ -1,0 +1,198 @@
+"""One soak from start to end: a server, its clients, its origin, what befalls them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.soak import accounts
+from tests.soak.chaos import Chaos
+from tests.soak.clients import Clients, Seen
+from tests.soak.judge import Judge
+from tests.soak.objects import Bucket
+from tests.soak.origin import SoakOrigin
+from tests.soak.report import Life, Report
+from tests.soak.server import Server
+from tests.soak.troubles import Trouble, Troubles
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+_CALM_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long, how hard, and from which seed. Kills and reloads need more than one worker."""
+
+    seconds: float
+    seed: int
+    workers: int = 2
+    rate: float = 400
+    clients: int = 16
+    faults: bool = True
+
+
+@dataclass(slots=True)
+class Soak:
+    """A running soak."""
+
+    plan: Plan
+    chaos: Chaos
+    temporary: Path
+    lives: list[Life]
+
+    async def audit(self) -> None:
+        """Let all come to rest; compare what the server says with what others saw of it."""
+        chaos, server = self.chaos, self.chaos.server
+        async with chaos.writing:
+            await chaos.clients.pause()
+            await self._rest()
+            chaos.origin.drop_connections()
+            await asyncio.sleep(0.3)
+            server.quiet.append(server.sample())
+            admin_bytes = server.admin_bytes
+            metrics = await server.metrics()
+            seen, sent = chaos.clients.seen, chaos.origin.sent
+            self._object(accounts.went_backwards(server.last, metrics))
+            self._object(accounts.against_clients(metrics, seen, chaos.lost, admin_bytes))
+            self._object(accounts.against_origin(metrics, sent, chaos.lost, seen))
+            server.last = metrics
+            chaos.done["audits"] += 1
+            chaos.clients.resume()
+
+    async def restart(self, *, abrupt: bool) -> None:
+        """End the server, by SIGTERM or SIGKILL, and start another."""
+        chaos, old = self.chaos, self.chaos.server
+        await self.audit()
+        chaos.done["SIGKILL of the server" if abrupt else "SIGTERM of the server"] += 1
+        # Under load again.
+        await asyncio.sleep(1)
+        stop = Trouble(time.monotonic(), abrupt=abrupt)
+        chaos.troubles.stops.append(stop)
+        if abrupt:
+            await asyncio.to_thread(old.served.kill)
+        elif (status := await asyncio.to_thread(old.served.terminate, 40)) != 0:
+            chaos.judge.object_to("exit status", f"{status} after SIGTERM")
+        self.bury(old)
+        new = await start(self.plan, chaos.origin, self.temporary, chaos.troubles)
+        chaos.origin.sent.clear()
+        chaos.clients.seen = Seen()
+        chaos.lost = 0
+        chaos.server = new
+        stop.end = time.monotonic()
+
+    def bury(self, server: Server) -> None:
+        """Judge what can be judged once a server has ended."""
+        server.served.close()
+        self._object(accounts.of_memory(server.samples))
+        self._object(accounts.of_resources(server.quiet))
+        for line in server.tracebacks():
+            self.chaos.judge.object_to("traceback", line)
+        self.lives.append(Life.of(server))
+
+    async def _rest(self) -> None:
+        deadline = time.monotonic() + _CALM_SECONDS
+        while self.chaos.origin.busy:
+            if time.monotonic() > deadline:
+                self.chaos.judge.object_to("no rest", "origin requests go on without any client")
+                return
+            await asyncio.sleep(0.02)
+
+    def _object(self, findings: Iterator[tuple[str, str]]) -> None:
+        for rule, detail in findings:
+            self.chaos.judge.object_to(rule, detail)
+
+
+def schedule(plan: Plan) -> list[tuple[float, str]]:
+    """What is to happen when, in seconds from the start; the last server lives longest."""
+    events = [(plan.seconds * 0.25, "terminate")]
+    if plan.seconds >= 240:
+        events.append((plan.seconds * 0.3, "destroy"))
+    period = 8.0 if plan.seconds <= 120 else 20.0
+    at, turn = period, 0
+    while at < plan.seconds - 4:
+        if plan.workers > 1:
+            events.append((at, ("kill", "reload", "audit")[turn % 3]))
+        elif turn % 2:
+            events.append((at, "audit"))
+        at, turn = at + period, turn + 1
+    return sorted(events)
+
+
+async def start(plan: Plan, origin: SoakOrigin, temporary: Path, troubles: Troubles) -> Server:
+    return await Server.start(origin.environ(), plan.workers, temporary, troubles)
+
+
+async def soak(plan: Plan, say: Callable[[str], None]) -> Report:
+    """Run a plan to its end. Raises RuntimeError if a server does not start."""
+    began = time.monotonic()
+    rngs = [random.Random(f"{plan.seed} {name}") for name in ("bucket", "origin", "ask", "chaos")]
+    troubles = Troubles()
+    bucket = Bucket(rngs[0], began)
+    judge = Judge(bucket.histories, troubles)
+    origin = SoakOrigin(bucket, troubles, rngs[1])
+    await origin.open()
+    with tempfile.TemporaryDirectory() as temporary:
+        server = await start(plan, origin, Path(temporary), troubles)
+        clients = Clients(
+            bucket,
+            rngs[2],
+            count=plan.clients,
+            rate=plan.rate,
+            server_port=lambda: chaos.server.port,
+            take=judge.take,
+            may_be_closed=lambda each: troubles.closed_idle(each.port, each.begin, each.end),
+        )
+        chaos = Chaos(bucket, origin, clients, judge, troubles, rngs[3], server, plan.workers,
+                      Counter(), asyncio.Lock())  # fmt: skip
+        running = Soak(plan, chaos, Path(temporary), [])
+        try:
+            await _play(running, say)
+        finally:
+            chaos.server.served.close()
+            await origin.refuse()
+        return Report.of(plan, time.monotonic() - began, judge, chaos, running.lives)
+
+
+async def _play(running: Soak, say: Callable[[str], None]) -> None:
+    chaos, plan = running.chaos, running.plan
+    acts: dict[str, Callable[[], Awaitable[None]]] = {
+        "audit": running.audit,
+        "kill": chaos.kill,
+        "reload": chaos.reload,
+        "terminate": lambda: running.restart(abrupt=False),
+        "destroy": lambda: running.restart(abrupt=True),
+    }
+    background = [asyncio.create_task(each) for each in (chaos.write(), chaos.watch())]
+    if plan.faults:
+        background.append(asyncio.create_task(chaos.vex()))
+    began = time.monotonic()
+    try:
+        for at, name in [*schedule(plan), (plan.seconds, "audit")]:
+            wait = asyncio.create_task(asyncio.sleep(began + at - time.monotonic()))
+            await asyncio.wait([wait, *background], return_when=asyncio.FIRST_COMPLETED)
+            for task in background:
+                if task.done():
+                    task.result()
+            await wait
+            answers, wrong = chaos.judge.statuses.total(), chaos.judge.wrong.total()
+            say(f"{time.monotonic() - began:7.1f} s  {name}; {answers} answers, {wrong} wrong")
+            await acts[name]()
+    finally:
+        for task in background:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*background, return_exceptions=True)
+    chaos.origin.fault = None
+    await chaos.clients.stop()
+    if (status := await asyncio.to_thread(chaos.server.served.terminate, 40)) != 0:
+        chaos.judge.object_to("exit status", f"{status} after SIGTERM")
+    running.bury(chaos.server)
