@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _WORD_BYTES = 8
 
 
+# The words of a row: fresh answers from memory, and their bodies' bytes.
+HITS, BYTES_SERVED = range(2)
+
+
 class Tally:
     """What the fastest answers count: a word each, in memory that workers share.
 
@@ -37,22 +41,9 @@ class Tally:
         self._make_rows(0)
 
     @property
-    def hits(self) -> int:
-        """Fresh answers from memory that this row counted."""
-        return self._row[0]
-
-    @hits.setter
-    def hits(self, count: int) -> None:
-        self._row[0] = count
-
-    @property
-    def bytes_served(self) -> int:
-        """Their bodies' bytes."""
-        return self._row[1]
-
-    @bytes_served.setter
-    def bytes_served(self, count: int) -> None:
-        self._row[1] = count
+    def row(self) -> memoryview[int]:
+        """This process's words: HITS and BYTES_SERVED. It counts by adding to them."""
+        return self._row
 
     def counted(self, word: int, index: int | None) -> int:
         """What was counted under an index, or under all."""
@@ -105,7 +96,7 @@ class TalliedCounter(Counter):
         return tally.counted(self._word, index)
 
 
-hits = TalliedCounter("proxy_cache_hits_total", "Requests answered from memory, fresh.", 0)
+hits = TalliedCounter("proxy_cache_hits_total", "Requests answered from memory, fresh.", HITS)
 misses = Counter("proxy_cache_misses_total", "Requests whose object came from the origin.")
 stale = Counter("proxy_cache_stale_total", "Requests answered with a stale stored response.")
 revalidated = Counter(
@@ -220,7 +211,9 @@ origin_taken_back = Counter(
 )
 origin_bytes = Counter("proxy_origin_bytes_total", "Body bytes received from the origin.")
 
-bytes_served = TalliedCounter("proxy_bytes_served_total", "Body bytes sent to clients.", 1)
+bytes_served = TalliedCounter(
+    "proxy_bytes_served_total", "Body bytes sent to clients.", BYTES_SERVED
+)
 rate_limited = Counter("proxy_rate_limited_total", "Requests refused with 429.")
 purges = Counter("proxy_purges_total", "Purge requests carried out.")
 client_disconnects = Counter(

@@ -11,6 +11,7 @@ from proxy import access_log, conf, metrics
 from proxy.access_log import AccessLines
 from proxy.claims import Claims
 from proxy.clients import Clients
+from proxy.metrics import BYTES_SERVED, HITS
 from proxy.request_id import next_id
 from proxy.server.fast_door import FastDoor
 from proxy.server.protocol import HttpProtocol
@@ -70,7 +71,7 @@ class FastProtocol(HttpProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._front = self._front_of_loop()
-        self._tally = metrics.tally
+        self._tally = metrics.tally.row
         # Is there anything to be done about a hit but to send it?
         self._is_told = self._front is not None and (
             self._front.is_logged or self._front.claims is not None
@@ -203,8 +204,8 @@ class FastProtocol(HttpProtocol):
         size = len(body)
         # First: who has the answer may ask another worker for the counts at once.
         tally = self._tally
-        tally.hits += 1
-        tally.bytes_served += size
+        tally[HITS] += 1
+        tally[BYTES_SERVED] += size
         self.server_state.total_requests += 1
         if size <= _JOINED_BYTES:
             self.transport.write(b"".join((reply.head, request_id, b"\r\n\r\n", body)))
