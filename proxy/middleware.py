@@ -42,6 +42,8 @@ def observe(get_response: AsyncView) -> AsyncView:
     Counts what django-prometheus' two middlewares count of any Django project, without their
     thread hops.
     """
+    # Made now, so that a worker tells of what others counted before it has counted itself.
+    Metrics.get_instance()
     bound = lru_cache(_COMBINATIONS)(_bound)
     clients: Clients | None = None
     clients_config: Config | None = None
