@@ -31,7 +31,7 @@ lint: $(VENV)/.installed-dev ## ruff format and lint, mypy, hadolint
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
 
-bench: $(VENV)/.installed-base ## measure beside nginx and Varnish (15 min); ARGS=--quick for one minute
+bench: $(VENV)/.installed-test ## measure beside nginx and Varnish (20 min); ARGS=--quick for two minutes
 	$(BIN)/python -m bench $(ARGS)
 
 lock: $(VENV)/.installed-dev ## write requirements/*.txt from requirements/*.in; ARGS=--upgrade for new versions
