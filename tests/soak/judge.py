@@ -26,6 +26,10 @@ AGE_GRACE_SECONDS = 2.0
 # A request that is this old is being answered: SIGTERM lets it end.
 ACCEPTED_SECONDS = 0.5
 
+# Twice what a client waits.
+_LONGEST_REQUEST_SECONDS = 40.0
+_MANY_FLOORS = 64
+
 _EXAMPLES = 10
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
@@ -48,6 +52,17 @@ class _Floor:
     soft: bool
 
 
+def _without_outdone(floors: list[_Floor], now: float) -> list[_Floor]:
+    """Of those older than any request under way the highest of each sort, and all younger ones."""
+    old = [floor for floor in floors if floor.since < now - _LONGEST_REQUEST_SECONDS]
+    kept = [floor for floor in floors if floor.since >= now - _LONGEST_REQUEST_SECONDS]
+    for soft in (False, True):
+        alike = [floor for floor in old if floor.soft is soft]
+        if alike:
+            kept.append(max(alike, key=lambda floor: floor.number))
+    return kept
+
+
 class Judge:
     """Takes exchanges as they end, and keeps count of what was wrong with them."""
 
@@ -65,7 +80,10 @@ class Judge:
     ) -> None:
         """A purge was acknowledged; `versions` were current when it began."""
         for version in versions:
-            self._floors[version.key].append(_Floor(acknowledged, version.number, soft))
+            floors = self._floors[version.key]
+            floors.append(_Floor(acknowledged, version.number, soft))
+            if len(floors) > _MANY_FLOORS:
+                self._floors[version.key] = _without_outdone(floors, acknowledged)
 
     def object_to(self, rule: str, detail: str) -> None:
         """Count something wrong that no single exchange shows."""

@@ -49,6 +49,11 @@ def test_an_unanswered_request_may_have_been_counted_but_none_that_was_answered_
     assert rules(91, uncertain=1) == ["metrics and clients differ"]
 
 
+def test_bytes_that_were_not_counted_are_wrong() -> None:
+    found = accounts.against_clients(accounts.parse(TEXT), seen(body_bytes=5001, uncertain=1), 0)
+    assert [rule for rule, _ in found] == ["metrics and clients differ"]
+
+
 def test_bytes_that_no_client_received_are_wrong() -> None:
     found = accounts.against_clients(accounts.parse(TEXT), seen(body_bytes=4000), 0)
     assert [rule for rule, _ in found] == ["metrics and clients differ"]

@@ -85,6 +85,13 @@ def test_a_softly_purged_version_is_right_as_stale_alone(scene: Scene) -> None:
     assert scene.verdict(whole(scene.old, 101.5)) == ["softly purged version not as stale"]
 
 
+def test_many_later_purges_do_not_make_the_judge_forget(scene: Scene) -> None:
+    scene.judge.purged([scene.new], 101)
+    for at in range(102, 400):
+        scene.judge.purged([scene.old], at, soft=at % 2 == 0)
+    assert scene.verdict(whole(scene.old, 401)) == ["purged version"]
+
+
 @pytest.mark.parametrize("status", [304, 412, 416, 404, 206])
 def test_a_purged_version_is_wrong_whatever_the_status(status: int) -> None:
     scene = Scene(size=KIB)
