@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 LOCKS := base demo test dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench lock lock-check audit sbom clean
+.PHONY: help demo test check lint bench soak lock lock-check audit sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lint: $(VENV)/.installed-dev ## ruff format and lint, mypy, hadolint
 
 bench: $(VENV)/.installed-test ## measure beside nginx and Varnish (20 min); ARGS=--quick for two minutes
 	$(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/.installed-test ## thirty minutes of load, faults, kills and purges; ARGS="--minutes 5"
+	$(BIN)/python -m tests.soak $(ARGS)
 
 lock: $(VENV)/.installed-dev ## write requirements/*.txt from requirements/*.in; ARGS=--upgrade for new versions
 	@for name in $(LOCKS); do $(call compile,$$name,requirements/$$name.txt) || exit 1; done
