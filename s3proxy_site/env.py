@@ -80,9 +80,9 @@ class Config:
     access_log: bool
     admin_prefix: str
     drain_timeout: float
-    worker_timeout: float
     s3_max_concurrency: int
     nosniff: bool
+    worker_timeout: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,11 +114,11 @@ VARIABLES: tuple[Variable, ...] = (
              "and - . _ ~"),
     Variable("s3proxy.E034", "DRAIN_TIMEOUT", "drain_timeout",
              notation.timeout(zero=True), "30s", "a duration like 30s, at most 24h"),
-    Variable("s3proxy.E037", "WORKER_TIMEOUT", "worker_timeout",
-             notation.timeout(), "30s", _TIMEOUT),
     Variable("s3proxy.E035", "S3_MAX_CONCURRENCY", "s3_max_concurrency",
              notation.integer(1, 4096), "256", "a whole number from 1 to 4096"),
     Variable("s3proxy.E036", "NOSNIFF", "nosniff", notation.boolean, "on",
              "on or off (or true, false, yes, no, 1, 0)"),
+    Variable("s3proxy.E037", "WORKER_TIMEOUT", "worker_timeout",
+             notation.timeout(), "30s", _TIMEOUT),
 )
 # fmt: on

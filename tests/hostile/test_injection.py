@@ -45,7 +45,9 @@ NAMES = [
 @pytest.fixture(scope="module")
 def origin_of_evil() -> Iterator[ScriptedOrigin]:
     with ScriptedOrigin() as origin:
-        origin.default(respond(200, b"<script>evil()</script>", {"Content-Type": "text/html"}))
+        # A page without an entity tag would be taken for a captive portal's.
+        fields = {"Content-Type": "text/html", "ETag": '"evil"'}
+        origin.default(respond(200, b"<script>evil()</script>", fields))
         yield origin
 
 

@@ -177,12 +177,12 @@ GOOD: dict[str, list[tuple[str, dict[str, Any]]]] = {
     ],
     "DRAIN_TIMEOUT": [(text, {"drain_timeout": 0.0}) for text in NONE]
     + durations("drain_timeout", longest=DAY),
-    "WORKER_TIMEOUT": durations("worker_timeout", longest=DAY),
     "S3_MAX_CONCURRENCY": [
         ("1", {"s3_max_concurrency": 1}),
         ("4096", {"s3_max_concurrency": 4096}),
     ],
     "NOSNIFF": [("on", {"nosniff": True}), ("off", {"nosniff": False}), ("No", {"nosniff": False})],
+    "WORKER_TIMEOUT": durations("worker_timeout", longest=DAY),
 }
 
 # variable -> texts that must be refused
@@ -329,9 +329,9 @@ BAD: dict[str, list[str]] = {
         "/" + "a" * 128,
     ],
     "DRAIN_TIMEOUT": ["24h1ms", *NO_DURATION],
-    "WORKER_TIMEOUT": ["24h1ms", *NONE, *NO_DURATION],
     "S3_MAX_CONCURRENCY": ["0", "4097", *NO_INTEGER],
     "NOSNIFF": ["maybe", "nosniff", "on "],
+    "WORKER_TIMEOUT": ["24h1ms", *NONE, *NO_DURATION],
 }
 
 # rule or warning -> an environment that breaks it

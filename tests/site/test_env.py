@@ -75,9 +75,9 @@ def test_an_environment_of_the_required_variables_gives_every_default() -> None:
         access_log=True,
         admin_prefix="",
         drain_timeout=30.0,
-        worker_timeout=30.0,
         s3_max_concurrency=256,
         nosniff=True,
+        worker_timeout=30.0,
     )
 
 
