@@ -72,6 +72,10 @@ class Store:
         found = self.look_up(key)
         return None if found is None else found.response
 
+    def holds(self, key: str) -> bool:
+        """Is a response stored under the key, fresh or stale? Not a use of it."""
+        return self._cache.holds(key)
+
     def is_current(self, slot: int, version: int) -> bool:
         """Is what was found there still there, unchanged? If so, that is a use of it."""
         if not self._cache.is_current(slot, version):
@@ -103,11 +107,26 @@ class Store:
 
         Written down first: what is being fetched meanwhile, by any process, is not stored.
         """
+        steps = self._purge_in_steps(purge, now)
+        while True:
+            purged = _step(steps)
+            if purged is not None:
+                return purged
+            await asyncio.sleep(0)
+
+    def purge_at_once(self, purge: Purge, now: float) -> int:
+        """As ``purge``, for where there is no event loop; nothing else has its turn meanwhile."""
+        steps = self._purge_in_steps(purge, now)
+        while (purged := _step(steps)) is None:
+            pass
+        return purged
+
+    def _purge_in_steps(self, purge: Purge, now: float) -> Generator[None, None, int]:
         self.purge_log.append(purge)
         if purge.everything or purge.prefixes:
             if purge.soft:
-                return await _in_steps(self._cache.mark_stale_matching(purge.matches, now))
-            purged = await _in_steps(self._cache.remove_matching(purge.matches))
+                return (yield from self._cache.mark_stale_matching(purge.matches, now))
+            purged = yield from self._cache.remove_matching(purge.matches)
         elif purge.soft:
             return sum(self._cache.mark_stale(key, now) for key in purge.keys)
         else:
@@ -116,11 +135,11 @@ class Store:
         return purged
 
 
-async def _in_steps(work: Generator[None, None, int]) -> int:
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            count: int = end.value
-            return count
-        await asyncio.sleep(0)
+def _step(steps: Generator[None, None, int]) -> int | None:
+    """Take one step; what came of them all once there is none left."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        count: int = end.value
+        return count
+    return None
