@@ -70,11 +70,14 @@ def uid_of_peer(connection: socket.socket) -> int | None:
 
 
 class Control:
-    """The parent's end; without a socket where none could be made, or there is no ``answer``."""
+    """The parent's end; without a socket where none could be made, or there is no ``answer``.
 
-    def __init__(self, answer: Answer | None) -> None:
+    ``users`` are the uids that may ask: this process's and root unless it says otherwise.
+    """
+
+    def __init__(self, answer: Answer | None, users: frozenset[int] | None = None) -> None:
         self._answer = answer
-        self._users = frozenset((os.geteuid(), _ROOT))
+        self._users = frozenset((os.geteuid(), _ROOT)) if users is None else users
         self._listener: socket.socket | None = None
         self._file: Path | None = None
         # The process that answers.
