@@ -30,6 +30,10 @@ class AdminError(Exception):
     """No server was reached, or it refused; the text says which and what to look at."""
 
 
+class NoAnswerError(AdminError):
+    """Nobody answered, or not in time; what was asked may have been done all the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What the server at ``url`` answered."""
@@ -76,7 +80,7 @@ class AdminClient:
         return self._exchange("GET", path, None)
 
     def post(self, path: str, content: Mapping[str, Any]) -> Reply:
-        """Send ``content`` as JSON. Raises AdminError."""
+        """Send ``content`` as JSON. Raises AdminError, NoAnswerError."""
         return self._exchange("POST", path, json.dumps(content).encode("ascii"))
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> Reply:
@@ -87,10 +91,11 @@ class AdminClient:
             except ConnectionRefusedError as exc:
                 refusals.append(f"{url} gave no answer: {exc}")
             except (OSError, http.client.HTTPException) as exc:
-                raise AdminError(f"{url} gave no answer: {str(exc) or type(exc).__name__}") from exc
+                reason = str(exc) or type(exc).__name__
+                raise NoAnswerError(f"{url} gave no answer: {reason}") from exc
             else:
                 return Reply(url, _content(url, status, answer))
-        raise AdminError(refusals[0])
+        raise NoAnswerError(refusals[0])
 
     def _ask(self, url: str, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         parts = urlsplit(url)

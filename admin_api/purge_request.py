@@ -58,6 +58,16 @@ class PurgeRequest:
         """What the gateway is to carry out."""
         return Purge(frozenset(self.keys), self.prefixes, self.everything, self.soft)
 
+    def outcome(self, purged: int) -> dict[str, int]:
+        """What is answered and logged of the purge; ``purged`` counts stored responses."""
+        return {
+            "purged": purged,
+            "soft": self.soft,
+            "keys": len(self.keys),
+            "prefixes": len(self.prefixes),
+            "all": self.everything,
+        }
+
 
 def _object(body: bytes) -> dict[str, Any]:
     try:

@@ -73,6 +73,10 @@ class Store:
         found = self.look_up(key)
         return None if found is None else found.response
 
+    def holds(self, key: str) -> bool:
+        """Is a response stored under the key, fresh or stale? Not a use of it."""
+        return self._cache.holds(key)
+
     def is_current(self, slot: int, version: int) -> bool:
         """Is what was found there still there, unchanged? If so, that is a use of it."""
         if not self._cache.is_current(slot, version):

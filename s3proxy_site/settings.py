@@ -73,8 +73,9 @@ STORAGES = {
     }
 }
 
-# Those of `serve` that share the caches: the parent, and each worker with its successor.
-PROCESSES = 1 + 2 * (S3PROXY.web_concurrency if S3PROXY else 0)
+# Those of `serve` that share the caches: the parent, each worker with its successor, and the
+# process that answers by the control socket.
+PROCESSES = 2 + 2 * (S3PROXY.web_concurrency if S3PROXY else 0)
 
 CACHES: dict[str, dict[str, Any]] = {
     "default": {

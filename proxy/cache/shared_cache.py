@@ -136,6 +136,10 @@ class SharedCache(BaseCache):
         held = self._held(full_key, self._clock())
         return None if held is None else held[0]
 
+    def holds(self, key: Any, version: int | None = None) -> bool:
+        """Is there a value, fresh or stale? Neither decoded, nor held, nor used."""
+        return self._shared.look(self._full_key(key, version), self._clock()) is not None
+
     def put(
         self,
         key: Any,

@@ -20,13 +20,16 @@ from django.urls import get_resolver
 from proxy import metrics, processes
 from proxy.server import crew
 from proxy.server.board import Board, State
+from proxy.server.control import Control
 from proxy.server.respite import Respite
 from proxy.server.run import give_back_freed_memory, uvicorn_options
 from proxy.server.worker import WorkerServer, die_with, work
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
+    from proxy.server.control import Answer
     from s3proxy_site.env import Config
 
 logger = logging.getLogger("s3proxy.server")
@@ -57,9 +60,12 @@ class Supervisor:
     """Runs the workers until it is told to stop.
 
     SIGTERM and SIGINT stop it, a further SIGINT at once; SIGHUP replaces the workers one by one.
+    ``answer`` is for what is asked by the control socket, which there is none of without it.
     """
 
-    def __init__(self, config: Config, listener: socket.socket) -> None:
+    def __init__(
+        self, config: Config, listener: socket.socket, answer: Answer | None = None
+    ) -> None:
         self._wanted = config.web_concurrency
         self._drain_seconds = config.drain_timeout + _MARGIN_SECONDS
         self._hang_seconds = config.worker_timeout
@@ -68,6 +74,9 @@ class Supervisor:
         # Each may have a successor while it drains.
         self._indexes = range(1, 2 * self._wanted + 1)
         self._board = Board(self._indexes[-1])
+        # For the process that answers by the control socket.
+        self._control_index = self._indexes[-1] + 1
+        self._control = Control(answer)
         self._generation = 0
         self._respite = Respite()
         self._was_ready = False
@@ -81,6 +90,13 @@ class Supervisor:
     def run(self) -> bool:
         """Serve until told to stop; False where no worker ever did."""
         self._prepare()
+        try:
+            self._supervise()
+        finally:
+            self._control.close()
+        return self._stopping or self._was_ready
+
+    def _supervise(self) -> None:
         while True:
             now = time.monotonic()
             self._reap(now)
@@ -91,7 +107,6 @@ class Supervisor:
             if not self._stopping:
                 self._replace(now)
             self._wait(now)
-        return self._stopping or self._was_ready
 
     def _prepare(self) -> None:
         """All that workers have in common: code, settings, shared memory."""
@@ -100,11 +115,12 @@ class Supervisor:
         # The views' modules, which otherwise each worker would import with its first request.
         get_resolver().url_patterns  # noqa: B018 - for its effect
         for call in processes.before_fork:
-            call(self._indexes[-1])
+            call(self._control_index)
         crew.use(self._board)
         # A fork copies one thread of many, and an event loop's descriptors with it.
         assert threading.active_count() == 1
         self._listener.setblocking(False)
+        self._control.open(*self._listener.getsockname()[:2])
         for pipe in (self._wake_reader, self._wake_writer):
             os.set_blocking(pipe, False)
         for number in _OURS:
@@ -149,15 +165,8 @@ class Supervisor:
             return None
         self._board.announce(index, now)
         parent = os.getpid()
-        # Else one of the parent's handlers could run in the child.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
-        try:
-            pid = os.fork()
-            if pid == 0:
-                self._be_worker(index, parent)
-            self._board.sign(index, pid)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
+        pid = _fork(lambda: self._be_worker(index, parent))
+        self._board.sign(index, pid)
         self._workers[index] = worker = Worker(index, pid, now, self._generation)
         logger.info("worker started", extra={"worker": index, "pid": pid})
         return worker
@@ -165,11 +174,9 @@ class Supervisor:
     def _be_worker(self, index: int, parent: int) -> NoReturn:
         status = 1
         try:
-            processes.become(index)
+            self._part(index)
             self._board.sign(index, os.getpid())
-            signal.set_wakeup_fd(-1)
-            os.close(self._wake_reader)
-            os.close(self._lifeline_writer)
+            self._control.leave()
             server = WorkerServer(
                 self._uvicorn, self._board, self._hang_seconds / 4, self._wake_parent
             )
@@ -189,6 +196,41 @@ class Supervisor:
                 sys.stdout.flush()
             # Nothing of the parent's is to be cleaned up by its child.
             os._exit(status)
+
+    def _part(self, index: int) -> None:
+        """Become a process of its own, which has nothing of what is the parent's alone."""
+        processes.become(index)
+        signal.set_wakeup_fd(-1)
+        os.close(self._wake_reader)
+        os.close(self._lifeline_writer)
+
+    def _converse(self) -> None:
+        """Have whoever has come to the control socket answered."""
+        connection = self._control.accept()
+        if connection is None:
+            return
+        parent = os.getpid()
+        try:
+            pid = _fork(lambda: self._be_respondent(connection, parent))
+        except OSError as exc:
+            logger.error("no process for the control socket", extra={"reason": str(exc)})  # noqa: TRY400
+        else:
+            self._control.answered_by(pid)
+        finally:
+            connection.close()
+
+    def _be_respondent(self, connection: socket.socket, parent: int) -> NoReturn:
+        try:
+            self._part(self._control_index)
+            # Else clients could go on connecting, with nobody to accept.
+            self._listener.close()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
+            die_with(parent)
+            self._control.converse(connection)
+        except BaseException:
+            logger.exception("answering by the control socket failed")
+        finally:
+            os._exit(0)
 
     def _wake_parent(self) -> None:
         with contextlib.suppress(OSError):
@@ -210,6 +252,7 @@ class Supervisor:
                 return
             if pid == 0:
                 return
+            self._control.ended(pid)
             for worker in list(self._workers.values()):
                 if worker.pid == pid:
                     self._bury(worker, os.waitstatus_to_exitcode(status), now)
@@ -260,10 +303,13 @@ class Supervisor:
         moments += [worker.kill_at for worker in self._workers.values() if worker.kill_at]
         if len(self._serving()) < self._wanted and self._respite.until > now:
             moments.append(self._respite.until)
-        ready, _, _ = select.select([self._wake_reader], [], [], max(0.0, min(moments) - now))
-        if ready:
+        sources: list[int | socket.socket] = [self._wake_reader, *self._control.waiting_for()]
+        ready, _, _ = select.select(sources, [], [], max(0.0, min(moments) - now))
+        if self._wake_reader in ready:
             for number in os.read(self._wake_reader, 4096):
                 self._heed(number)
+        if any(source is not self._wake_reader for source in ready):
+            self._converse()
 
     def _heed(self, number: int) -> None:
         now = time.monotonic()
@@ -282,6 +328,19 @@ class Supervisor:
         elif number == signal.SIGHUP and not self._stopping:
             logger.info("replacing the workers", extra={"signal": "SIGHUP"})
             self._generation += 1
+
+
+def _fork(child: Callable[[], NoReturn]) -> int:
+    """The pid of a process that begins with all our signals blocked; raises OSError."""
+    # Else one of the parent's handlers could run in the child.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            child()
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
 
 
 def _facts(worker: Worker, reason: str) -> dict[str, object]:

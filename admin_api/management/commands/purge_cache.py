@@ -6,20 +6,31 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from admin_api.client import AdminClient, AdminError
+from admin_api import control_client
+from admin_api.client import AdminClient, AdminError, NoAnswerError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
+    from admin_api.client import Reply
+
 
 class Command(BaseCommand):
-    """Exits with 0 once the server has carried out the purge, else with 1."""
+    """Exits with 0 once the server has carried out the purge, else with 1.
 
-    help = "Purge stored responses from the running server on SERVER_ADDR (or PORT)."
+    Also with 1 where it is carried out, but other replicas were not told.
+    """
+
+    help = (
+        "Purge stored responses from the running server on SERVER_ADDR (or PORT). Where it gives "
+        "no answer over HTTP, as its workers hang or the address is out of reach from here, its "
+        "parent process is asked through the control socket, which takes the same machine (or "
+        "container) and the server's user or root, and tells no other replicas."
+    )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """What to purge, where."""
+        """What to purge, where, by which way."""
         parser.add_argument(
             "keys",
             nargs="*",
@@ -40,8 +51,16 @@ class Command(BaseCommand):
         parser.add_argument(
             "--soft", action="store_true", help="mark as stale, to be validated, not removed"
         )
-        parser.add_argument(
-            "--url", help="the server, like http://10.0.0.5:8080, in place of SERVER_ADDR or PORT"
+        way = parser.add_mutually_exclusive_group()
+        way.add_argument(
+            "--url",
+            help="the server, like http://10.0.0.5:8080, in place of SERVER_ADDR or PORT; "
+            "by HTTP alone",
+        )
+        way.add_argument(
+            "--without-http",
+            action="store_true",
+            help="ask by the control socket at once; needs no AUTH_TOKEN",
         )
 
     def handle(
@@ -52,6 +71,7 @@ class Command(BaseCommand):
         everything: bool,
         soft: bool,
         url: str | None,
+        without_http: bool,
         **_options: Any,
     ) -> None:
         """Print which keys were not stored, then what was done; raises CommandError."""
@@ -63,7 +83,7 @@ class Command(BaseCommand):
         else:
             asked |= {"keys": keys, "prefixes": prefixes}
         try:
-            reply = AdminClient.from_environment(url).post("/cache/purge", asked)
+            reply = control_client.ask(asked) if without_http else self._ask(asked, url)
             purged, not_found = _outcome(reply.content)
         except AdminError as exc:
             raise CommandError(f"Nothing was purged: {exc}.") from exc
@@ -72,6 +92,24 @@ class Command(BaseCommand):
         responses = f"{purged} stored response{'' if purged == 1 else 's'}"
         done = f"Marked {responses} as stale" if soft else f"Purged {responses}"
         self.stdout.write(f"{done} on {reply.url}.")
+        if reply.content.get("replicas") is False:
+            raise CommandError(
+                "Other replicas were not told, and what they share through Redis still has what "
+                "was purged, also for this server: purge again once it answers over HTTP."
+            )
+
+    def _ask(self, asked: dict[str, Any], url: str | None) -> Reply:
+        """Over HTTP, else by the control socket; raises AdminError."""
+        try:
+            return AdminClient.from_environment(url).post("/cache/purge", asked)
+        except NoAnswerError as exc:
+            if url is not None:
+                raise
+            self.stderr.write(f"{exc}; asking by the control socket")
+            try:
+                return control_client.ask(asked)
+            except NoAnswerError as also:
+                raise NoAnswerError(f"{exc}; {also}") from also
 
 
 def _outcome(content: dict[str, Any]) -> tuple[int, list[str]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from admin_api import control
 from proxy import conf
 from proxy.server.run import bind, url_of
 from proxy.server.supervisor import Supervisor
@@ -31,6 +32,6 @@ class Command(BaseCommand):
             ) from exc
         where = f"{config.host or '*'}:{listener.getsockname()[1]}"
         logger.info("listening on %s, %s", where, url_of(listener))
-        if not Supervisor(config, listener).run():
+        if not Supervisor(config, listener, control.purge).run():
             raise CommandError("the server did not start; the log says why")
         logger.info("stopped")
