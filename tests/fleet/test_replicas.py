@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from proxy.fleet.lease import LEASE_SECONDS
 from tests.admin_api.test_metrics import samples
 from tests.fleet.crowd import Crowd, Floor, ask, forbidden, old_after_new
 from tests.fleet.processes import ReplicaFleet, counted, eventually, floors, purge
 from tests.origins import hold
-from tests.raw_http import RawConnection
+from tests.raw_http import NoResponse, RawConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.served.process import Served
 
 # What a purge takes to travel between replicas at the most, on a busy machine.
 TRAVEL_SECONDS = 1.0
@@ -36,6 +39,13 @@ def fleet(_lasting_fleet: ReplicaFleet) -> ReplicaFleet:
     """Three replicas that are well; tests use keys of their own."""
     _lasting_fleet.settle()
     return _lasting_fleet
+
+
+@pytest.fixture
+def own_fleet() -> Iterator[ReplicaFleet]:
+    """For a test that leaves Valkey resting, which later ones would not expect."""
+    with ReplicaFleet() as running:
+        yield running
 
 
 @pytest.fixture
@@ -168,8 +178,9 @@ def test_a_purge_while_valkey_is_down_holds_here_at_once_and_reaches_the_others_
 
 @pytest.mark.parametrize("prefix", [False, True], ids=["key", "prefix"])
 def test_a_purge_that_a_full_valkey_refuses_holds_here_though_the_tier_has_the_old_one(
-    fleet: ReplicaFleet, keys: list[str], prefix: bool
+    own_fleet: ReplicaFleet, keys: list[str], prefix: bool
 ) -> None:
+    fleet = own_fleet
     fleet.warm(*keys)
     [key, *_] = keys
     first, *others = fleet.replicas
@@ -227,15 +238,15 @@ def test_what_may_have_missed_a_purge_is_validated_and_never_sent_as_fresh(
 ) -> None:
     fleet.warm(*keys)
     [key, same, _] = keys
+    doubtful = fleet.replicas[2:] if how == "trimmed while cut off" else fleet.replicas
+    before = {replica.port: mistrusts(replica) for replica in doubtful}
     fleet.bucket.publish(key, 2)
-    mistrusted = fleet.replicas
     match how:
         case "restarted empty":
             fleet.valkey.restart_empty()
         case "flushed":
             fleet.valkey.command("FLUSHALL")
         case _:
-            mistrusted = fleet.replicas[2:]
             fleet.forwarder.cut()
             # Its purge is forgotten before this replica could hear of it.
             assert purge(fleet.replicas[0], key).status_code == 200
@@ -243,15 +254,122 @@ def test_what_may_have_missed_a_purge_is_validated_and_never_sent_as_fresh(
             [stream] = fleet.valkey.command("KEYS", "s3proxy:*:purges")
             fleet.valkey.command("XTRIM", stream, "MAXLEN", "1")
             fleet.forwarder.mend()
-    before = [mistrusts(replica) for replica in mistrusted]
-    validated = fleet.bucket.validated(same)
-    eventually(lambda: all(map(has_mistrusted, mistrusted)), 10)
+    for replica in doubtful:
+        eventually(lambda replica=replica: mistrusts(replica) > before[replica.port], 10)  # type: ignore[misc]
     fleet.settle()
-    assert before
-    seen = [ask(replica, key) for replica in mistrusted]
-    assert {each.version for each in seen} == {2}
-    assert "HIT" not in {each.x_cache for each in seen[:1]}
-    kept = [ask(replica, same) for replica in mistrusted]
+    assert {ask(replica, key).version for replica in doubtful} == {2}
+    validated = fleet.bucket.validated(same)
+    kept = [ask(replica, same) for replica in doubtful]
     assert {each.version for each in kept} == {1}
     assert kept[0].x_cache == "REVALIDATED"
-    assert fleet.bucket.validated(same) > validated
+    assert "HIT" not in {each.x_cache for each in kept}
+    # The others have it from the first: what was validated since then may be shared again.
+    assert fleet.bucket.validated(same) == validated + 1
+    assert fleet.origin.count(same) == validated + 2
+
+
+def test_a_paused_valkey_costs_one_bounded_delay_then_none(
+    fleet: ReplicaFleet, keys: list[str]
+) -> None:
+    fleet.warm(*keys)
+    first = fleet.replicas[0]
+    with Crowd(fleet.replicas, keys) as crowd:
+        fleet.valkey.pause()
+        try:
+            delays = [_seconds_for_cold_keys(replica) for replica in fleet.replicas]
+            assert purge(first, keys[0]).status_code == 503
+            eventually(lambda: redis_as_told_by(first) != "ok")
+            told = first.admin("GET", "/readyz")
+            found = samples(first)
+            crowd.wait_for_more(60)
+        finally:
+            fleet.valkey.resume()
+        fleet.settle()
+        assert redis_as_told_by(first) == "ok"
+        eventually(lambda: crowd.count() > 0)
+    assert crowd.errors == []
+    assert crowd.slowest < 1.0
+    assert max(max(each) for each in delays) < 1.0
+    # Most did not wait at all: each worker tried once.
+    assert all(sorted(each)[len(each) // 2] < 0.2 for each in delays), delays
+    assert told.status_code == 200
+    assert told.json()["checks"]["redis"].startswith(("unreachable since", "failing since"))
+    assert found["proxy_fleet_breaker_opened_total", (("calls", "all"),)] > 0
+    assert found["proxy_fleet_breaker_state", (("calls", "all"),)] > 0
+
+
+def test_a_valkey_that_is_killed_is_told_of_and_load_goes_on(
+    fleet: ReplicaFleet, keys: list[str]
+) -> None:
+    fleet.warm(*keys)
+    with Crowd(fleet.replicas, keys) as crowd:
+        fleet.valkey.kill()
+        try:
+            for replica in fleet.replicas:
+                eventually(
+                    lambda replica=replica: samples(replica)["proxy_fleet_following", ()] == 0
+                )  # type: ignore[misc]
+                told = replica.admin("GET", "/readyz")
+                assert told.status_code == 200
+                assert told.json()["checks"]["redis"].startswith("unreachable since 20")
+            cold = f"cold{next(_numbers)}"
+            assert {each.version for each in fleet.ask_all(cold, 4)} == {1}
+            # Each server asks for itself, and once.
+            assert fleet.origin.count(cold) == len(fleet.replicas)
+            crowd.wait_for_more(60)
+        finally:
+            fleet.valkey.start()
+        fleet.settle()
+        crowd.wait_for_more(30)
+    assert crowd.errors == []
+    assert crowd.slowest < 1.0
+
+
+def test_a_replica_that_dies_while_it_fetches_costs_the_others_its_lease_and_one_get(
+    fleet: ReplicaFleet, keys: list[str]
+) -> None:
+    [key, *_] = keys
+    dying = fleet.start()
+    fleet.settle([dying])
+    gate = fleet.origin.gate()
+    fleet.origin.on(key, hold(gate), fleet.bucket.step)
+    with ThreadPoolExecutor(2) as pool:
+        lost = pool.submit(_ask_in_vain, dying, key)
+        fleet.origin.wait_for(1, key)
+        waiting = pool.submit(fleet.ask_all, key, 4)
+        # They wait for the lease, so that nothing is to be seen of them here.
+        time.sleep(0.3)
+        dying.kill()
+        gate.open()
+        lost.result(timeout=10)
+        seen = waiting.result(timeout=20)
+    dying.close()
+    assert {each.version for each in seen} == {1}
+    assert max(each.ended - each.began for each in seen) < LEASE_SECONDS + 1.5
+    assert fleet.origin.count(key) == 2
+
+
+def _seconds_for_cold_keys(replica: Served) -> list[float]:
+    seen = [ask(replica, f"cold{next(_numbers)}") for _ in range(12)]
+    return [each.ended - each.began for each in seen]
+
+
+def _ask_in_vain(replica: Served, key: str) -> None:
+    with pytest.raises((NoResponse, TimeoutError, OSError)):
+        ask(replica, key)
+
+
+def follows(replica: Served) -> bool:
+    """Do all of its workers follow the stream?"""
+    return samples(replica)["proxy_fleet_following", ()] == 1
+
+
+def redis_as_told_by(replica: Served) -> str:
+    """What a worker's `/readyz` says of Redis."""
+    text: str = replica.admin("GET", "/readyz").json()["checks"]["redis"]
+    return text
+
+
+def mistrusts(replica: Served) -> float:
+    """How often the replica took everything it had stored for stale."""
+    return samples(replica)["proxy_fleet_mistrusts_total", ()]
