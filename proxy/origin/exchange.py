@@ -108,7 +108,8 @@ class OriginAnswer:
         connection = response.connection
         self._protocol = None if connection is None else connection.protocol
         self.head = head
-        self._release_if_received()
+        # What is received whole needs no place any more, however slowly it is read.
+        response.content.on_eof(place.release)
 
     @property
     def _framed(self) -> bool:
@@ -133,7 +134,6 @@ class OriginAnswer:
                 self._begun = b""
             while received := await self._received():
                 metrics.origin_bytes.inc(len(received))
-                self._release_if_received()
                 chunk = received[skip:] if skip else received
                 skip -= len(received) - len(chunk)
                 if left is not None:
@@ -181,11 +181,6 @@ class OriginAnswer:
         if len(chunk) > left and not self._cut.rest_follows:
             raise _broken("the part is longer than Content-Range says", self._key)
         return chunk[:left]
-
-    def _release_if_received(self) -> None:
-        """What is received whole needs no place any more, however slowly it is read."""
-        if self._response.connection is None:
-            self._place.release()
 
     def _take_back(self) -> None:
         if self._response.connection is not None:

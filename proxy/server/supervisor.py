@@ -71,6 +71,8 @@ class Supervisor:
         self._hang_seconds = config.worker_timeout
         self._listener = listener
         self._workers: dict[int, Worker] = {}
+        # Processes that clean up after a dead worker, with its index.
+        self._forgetting: dict[int, int] = {}
         # Each may have a successor while it drains.
         self._indexes = range(1, 2 * self._wanted + 1)
         self._board = Board(self._indexes[-1])
@@ -160,7 +162,8 @@ class Supervisor:
             self._spawn(now)
 
     def _spawn(self, now: float) -> Worker | None:
-        index = next((index for index in self._indexes if index not in self._workers), None)
+        taken = self._workers.keys() | self._forgetting.values()
+        index = next((index for index in self._indexes if index not in taken), None)
         if index is None:
             return None
         self._board.announce(index, now)
@@ -253,6 +256,7 @@ class Supervisor:
             if pid == 0:
                 return
             self._control.ended(pid)
+            self._forgetting.pop(pid, None)
             for worker in list(self._workers.values()):
                 if worker.pid == pid:
                     self._bury(worker, os.waitstatus_to_exitcode(status), now)
@@ -263,8 +267,7 @@ class Supervisor:
         self._was_ready = self._was_ready or (seen is not None and seen.state >= State.READY)
         del self._workers[worker.index]
         self._board.wipe(worker.index)
-        for call in processes.on_death:
-            call(worker.index)
+        self._forget(worker.index)
         facts = {"worker": worker.index, "pid": worker.pid, "status": status}
         if worker.kill_at is not None:
             logger.info("worker stopped", extra=facts | {"reason": worker.reason})
@@ -273,6 +276,33 @@ class Supervisor:
         logger.error("worker died", extra=facts | {"reason": reason})
         metrics.restarts[reason].inc()
         self._respite.died(now, now - worker.started)
+
+    def _forget(self, index: int) -> None:
+        """Have what a dead worker held given back, before another may take its index.
+
+        By a process of its own: a worker that was stopped while it held a lock would keep this one
+        from ever killing it.
+        """
+        parent = os.getpid()
+        try:
+            pid = _fork(lambda: self._be_forgetful(index, parent))
+        except OSError as exc:
+            logger.error("no process to clean up after a worker", extra={"reason": str(exc)})  # noqa: TRY400
+        else:
+            self._forgetting[pid] = index
+
+    def _be_forgetful(self, index: int, parent: int) -> NoReturn:
+        try:
+            self._part(self._control_index)
+            self._listener.close()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
+            die_with(parent)
+            for call in processes.on_death:
+                call(index)
+        except BaseException:
+            logger.exception("cleaning up after a worker failed", extra={"worker": index})
+        finally:
+            os._exit(0)
 
     def _kill_overdue(self, now: float) -> None:
         # Where this process itself was kept from running, the workers may have been, too.

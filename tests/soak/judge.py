@@ -180,10 +180,10 @@ class Judge:
         if not exchange.complete:
             if not expected.startswith(exchange.body):
                 raise Wrong("wrong bytes", _difference(exchange.body, expected))
-            self._excuse_torn(exchange)
+            self._excuse_torn(exchange, version)
         self._judge_version(exchange, version)
 
-    def _excuse_torn(self, exchange: Exchange) -> None:
+    def _excuse_torn(self, exchange: Exchange, version: Version) -> None:
         begin, end = exchange.begin, exchange.end
         if exchange.given_up:
             return
@@ -193,8 +193,23 @@ class Judge:
             self.excused["torn as its worker was killed"] += 1
         elif any(stop.overlaps(begin, end, 0) and stop.abrupt for stop in self._troubles.stops):
             self.excused["torn as the server was killed"] += 1
+        elif self._was_left_behind(exchange, version):
+            self.excused["torn as it was overwritten while it was followed"] += 1
         else:
             raise Wrong("torn body", "nothing was wrong")
+
+    def _was_left_behind(self, exchange: Exchange, version: Version) -> bool:
+        """Could a reader too slow for the others not go on, because its version is gone?
+
+        Only of an object too large to store, whose arrival several requests follow.
+        """
+        assert version.size is not None
+        newest = self._histories[exchange.asked.key].at(exchange.end)
+        return (
+            version.size > MAX_OBJECT_SIZE
+            and newest.number > version.number
+            and "collapsed" in exchange.fields.get("cache-status", "")
+        )
 
     def _named(self, exchange: Exchange) -> Version:
         """The version that a response says it is of."""
