@@ -23,6 +23,7 @@ from tests.origins import hold, respond, sequence
 from tests.origins.ports import free_ports
 from tests.served.process import Served
 from tests.server.conversation import eventually
+from tests.workers.stopping import STOPPING_AT_A_KEY, state_of
 from tests.workers.test_one_server import (
     FOREVER,
     ask,
@@ -70,15 +71,11 @@ def stopped(server: Served) -> Iterator[None]:
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
     try:
-        eventually(lambda: all(_state(pid) == "T" for pid in workers))
+        eventually(lambda: all(state_of(pid) == "T" for pid in workers))
         yield
     finally:
         for pid in workers:
             os.kill(pid, signal.SIGCONT)
-
-
-def _state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def connect(port: int, host: str = "127.0.0.1") -> socket.socket:
@@ -297,24 +294,12 @@ def test_what_a_stopped_worker_has_locked_does_not_hold_up_the_parent(
     serve: Serve, origin: ScriptedOrigin
 ) -> None:
     """The purge waits for the lock, the parent does not, and so frees it."""
-    code = (
-        "import os, signal, sys; sys.argv = ['manage.py', 'serve']\n"
-        "import manage; os.environ.setdefault('DJANGO_SETTINGS_MODULE', 's3proxy_site.settings')\n"
-        "from proxy.cache.shared_store import SharedStore\n"
-        "look = SharedStore.get\n"
-        "def get(self, key, now):\n"
-        "    with self.memory:\n"
-        "        if key.endswith('stop'): os.kill(os.getpid(), signal.SIGSTOP)\n"
-        "    return look(self, key, now)\n"
-        "SharedStore.get = get\n"
-        "manage.main()\n"
-    )
     environ = {"WORKER_TIMEOUT": "3s", "WEB_CONCURRENCY": "1"}
-    with Served(origin.environ() | environ, command=(sys.executable, "-c", code)) as served:
+    with Served(origin.environ() | environ, command=STOPPING_AT_A_KEY) as served:
         [victim] = served.worker_pids()
         with contextlib.closing(socket.create_connection(("127.0.0.1", served.port))) as client:
             client.sendall(b"GET /stop HTTP/1.1\r\nHost: a\r\n\r\n")
-            eventually(lambda: _state(victim) == "T")
+            eventually(lambda: state_of(victim) == "T")
             assert send(served.port, b'{"keys": ["a"]}\n')["keys"] == 1
         assert _pids_gone(victim)
         assert '"hung"' in served.output

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from tests.served.process import ROOT, SERVE, Served
 from tests.served.test_stopping import refuses
 from tests.server.conversation import eventually
 from tests.workers.load import Load
+from tests.workers.stopping import STOPPING_AT_A_KEY, state_of
 
 if TYPE_CHECKING:
     from tests.origins import ScriptedOrigin
@@ -282,3 +284,20 @@ def test_connections_are_shared_evenly(serve: Serve, origin: ScriptedOrigin, pau
 
         eventually(lambda: sum(taken()) >= 32)
         assert min(taken()) >= 10
+
+
+def test_a_worker_that_dies_while_another_is_stopped_with_the_lock_is_no_end(
+    origin: ScriptedOrigin,
+) -> None:
+    """Cleaning up after the dead one waits for the lock, which only the parent can free."""
+    environ = {"WORKER_TIMEOUT": "3s", "WEB_CONCURRENCY": "2"}
+    with Served(origin.environ() | environ, command=STOPPING_AT_A_KEY) as served:
+        workers = served.worker_pids()
+        with contextlib.closing(socket.create_connection(("127.0.0.1", served.port))) as client:
+            client.sendall(b"GET /stop HTTP/1.1\r\nHost: a\r\n\r\n")
+            eventually(lambda: any(state_of(pid) == "T" for pid in workers))
+            [other] = [pid for pid in workers if state_of(pid) != "T"]
+            os.kill(other, signal.SIGKILL)
+            eventually(lambda: not set(workers) & set(served.worker_pids()), within=15)
+        eventually(lambda: len(served.worker_pids()) == 2, within=15)
+        assert served.get("/healthz").status_code == 200
