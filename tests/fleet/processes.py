@@ -85,6 +85,10 @@ class ReplicaFleet:
         with ThreadPoolExecutor(len(targets)) as pool:
             return list(pool.map(lambda replica: ask(replica, key), targets))
 
+    def gives(self, key: str, version: int, replicas: Sequence[Served]) -> bool:
+        """Do these replicas give this version of a key, and no other?"""
+        return {seen.version for seen in self.ask_all(key, 2, replicas)} == {version}
+
     def warm(self, *keys: str) -> None:
         """Every replica has the keys in its own memory, and so has the second tier."""
         for key in keys:
