@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from proxy import processes
 from proxy.core.messages import StoredResponse
 from proxy.fleet.link import Errand, Link
 from proxy.fleet.position import SharedPosition
@@ -218,7 +219,9 @@ async def test_what_a_dead_worker_could_not_tell_makes_all_replicas_mistrust(
     worker: Worker, other: Worker, position: SharedPosition
 ) -> None:
     before = other.replica.mistrusts
-    position._words[6 + 256 + 3] = 1
+    processes.become(3)
+    position.owe(now=True)
+    processes.become(0)
     position.forget_process(3)
     assert position.owes
     await until(lambda: not position.owes)

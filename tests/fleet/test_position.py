@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from typing import TYPE_CHECKING
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from proxy import processes
 from proxy.fleet.position import SharedPosition
 from proxy.fleet.stream_id import BEGINNING, StreamId
+from tests.served.process import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 EARLY, LATE = StreamId(1000, 0), StreamId(1000, 1)
+
+# Forks, which a process with threads, as that of the tests, should not.
+_FAMILY = """
+import json, os, signal
+from proxy.fleet.position import SharedPosition
+from proxy.fleet.stream_id import StreamId
+
+position = SharedPosition()
+first = position.begin()
+if os.fork() == 0:
+    position.hear(StreamId(1000, 1))
+    position.set(StreamId(1000, 0))
+    position.finish(first)
+    position.begin()
+    os._exit(0)
+os.wait()
+seen = [position.get(), position.known, position.is_finished(first), position.begin() - first]
+if os.fork() == 0:
+    with position._memory:
+        os.kill(os.getpid(), signal.SIGKILL)
+os.wait()
+left = [position.get(), position.known, position.begin() - first]
+print(json.dumps([seen, left]))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -24,28 +50,34 @@ def _back_to_the_first_process() -> Iterator[None]:
     processes.become(0)
 
 
-def in_a_child(work: Callable[[], object], index: int = 1) -> int:
-    """Does it in a fork; what that was ended by, as os.waitstatus_to_exitcode tells it."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            processes._index = index
-            work()
-        except BaseException:  # noqa: BLE001 - nothing may go on in the fork
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def as_process(index: int, work: Callable[[], object]) -> None:
+    """Does it under another process's index."""
+    processes.become(index)
+    work()
+    processes.become(0)
+
+
+@pytest.fixture(scope="module")
+def family() -> Any:
+    """What a parent saw of a child's doings, and then of one that was killed holding the lock."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FAMILY], cwd=ROOT, capture_output=True, timeout=20, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def test_processes_share_it(family: Any) -> None:
+    assert family[0] == [[1000, 0], [1000, 1], True, 2]
+
+
+def test_a_process_killed_in_the_middle_leaves_an_unknown_position(family: Any) -> None:
+    # What is known stays: nobody is to use the second tier for knowing less.
+    assert family[1] == [[0, 0], [1000, 1], 3]
 
 
 def test_it_begins_at_the_beginning() -> None:
     position = SharedPosition()
     assert (position.get(), position.known, position.owes) == (BEGINNING, BEGINNING, False)
-
-
-def test_what_one_process_applied_the_others_know() -> None:
-    position = SharedPosition()
-    assert in_a_child(lambda: (position.set(EARLY), position.hear(LATE))) == 0
-    assert (position.get(), position.known) == (EARLY, LATE)
 
 
 def test_what_is_known_does_not_go_back() -> None:
@@ -72,19 +104,12 @@ def test_own_purges_are_told_from_others() -> None:
     assert position.number_of(sender + b"x") is None
 
 
-def test_a_purge_is_finished_in_all_processes_and_no_other_is() -> None:
+def test_a_purge_is_finished_and_no_other_is() -> None:
     position = SharedPosition()
     first, second = position.begin(), position.begin()
     assert not position.is_finished(first)
-    assert in_a_child(lambda: position.finish(first)) == 0
+    position.finish(first)
     assert (position.is_finished(first), position.is_finished(second)) == (True, False)
-
-
-def test_numbers_are_given_once_whoever_asks() -> None:
-    position = SharedPosition()
-    first = position.begin()
-    assert in_a_child(position.begin) == 0
-    assert position.begin() == first + 2
 
 
 def test_of_too_many_the_oldest_is_carried_out_once_more() -> None:
@@ -97,17 +122,17 @@ def test_of_too_many_the_oldest_is_carried_out_once_more() -> None:
 
 def test_what_one_process_owes_all_processes_know() -> None:
     position = SharedPosition()
-    assert in_a_child(lambda: position.owe(now=True), index=3) == 0
+    as_process(3, lambda: position.owe(now=True))
     assert position.owes
     position.owe(now=False)
     assert position.owes, "this process never owed anything"
-    assert in_a_child(lambda: position.owe(now=False), index=3) == 0
+    as_process(3, lambda: position.owe(now=False))
     assert not position.owes
 
 
 def test_what_a_dead_process_owed_one_of_the_others_takes_over() -> None:
     position = SharedPosition()
-    assert in_a_child(lambda: position.owe(now=True), index=3) == 0
+    as_process(3, lambda: position.owe(now=True))
     assert not position.inherit(), "it lives"
     position.forget_process(3)
     assert position.owes
@@ -122,19 +147,3 @@ def test_a_process_that_owed_nothing_leaves_nothing() -> None:
     position.forget_process(3)
     assert not position.owes
     assert not position.inherit()
-
-
-def test_a_process_killed_in_the_middle_leaves_an_unknown_position() -> None:
-    position = SharedPosition()
-    number = position.begin()
-    position.set(EARLY)
-    position.hear(LATE)
-
-    def die_holding_it() -> None:
-        with position._memory:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    assert in_a_child(die_holding_it) == -signal.SIGKILL
-    assert position.get() == BEGINNING
-    assert position.known == LATE, "nobody is to use the second tier for knowing less"
-    assert position.begin() == number + 1

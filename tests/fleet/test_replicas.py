@@ -6,6 +6,7 @@ import itertools
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,6 +118,22 @@ def test_a_purge_holds_at_once_where_it_was_acknowledged_and_soon_everywhere(
     assert {seen.version for seen in crowd.seen[-6:]} == {7}
 
 
+def test_after_a_purge_the_fleet_asks_once_and_the_purge_counts_what_it_hit(
+    fleet: ReplicaFleet, keys: list[str]
+) -> None:
+    key = keys[0]
+    for version in range(2, 12):
+        fleet.warm(key)
+        fleet.bucket.publish(key, version)
+        replica = fleet.replicas[version % 3]
+        assert purge(replica, key).json()["purged"] == 1
+        eventually(partial(fleet.gives, key, version, fleet.replicas))
+        # Nothing applies it once more.
+        assert fleet.origin.count(key) == version
+    fleet.warm(key)
+    assert fleet.origin.count(key) == version
+
+
 def test_what_replicas_count_adds_up_to_what_clients_saw(
     fleet: ReplicaFleet, keys: list[str]
 ) -> None:
@@ -127,12 +144,9 @@ def test_what_replicas_count_adds_up_to_what_clients_saw(
     names = {"HIT": "hits", "MISS": "misses", "STALE": "stale", "REVALIDATED": "revalidated"}
     for replica, earlier in zip(fleet.replicas, before, strict=True):
         seen = Counter(names[each.x_cache] for each in crowd.seen if each.port == replica.port)
-
-        def since(replica=replica, earlier=earlier) -> dict[str, float]:  # type: ignore[no-untyped-def]
-            return {name: count - earlier[name] for name, count in counted(replica).items()}
-
+        now = {name: count + seen[name] for name, count in earlier.items()}
         # A request is counted with its answer, which a client may have a moment earlier.
-        eventually(lambda seen=seen, since=since: since() == {n: seen[n] for n in earlier})  # type: ignore[misc] # noqa: B023
+        eventually(partial(has_counted, replica, now))
     assert fleet.bucket.asked(keys) == dict.fromkeys(keys, 1)
 
 
@@ -202,9 +216,7 @@ def test_a_purge_that_a_full_valkey_refuses_holds_here_though_the_tier_has_the_o
         finally:
             fleet.valkey.command("CONFIG", "SET", "maxmemory", "0")
         for key in keys:
-            eventually(
-                lambda key=key: {e.version for e in fleet.ask_all(key, 2, others)} == {2}, 15
-            )  # type: ignore[misc]
+            eventually(partial(fleet.gives, key, 2, others), 15)
     assert crowd.errors == []
     assert forbidden(crowd.seen, floors_) == []
     assert old_after_new(crowd.seen) == []
@@ -262,7 +274,7 @@ def test_what_may_have_missed_a_purge_is_validated_and_never_sent_as_fresh(
             fleet.valkey.command("XTRIM", stream, "MAXLEN", "1")
             fleet.forwarder.mend()
     for replica in doubtful:
-        eventually(lambda replica=replica: mistrusts(replica) > before[replica.port], 10)  # type: ignore[misc]
+        eventually(partial(has_mistrusted_since, replica, before[replica.port]), 10)
     fleet.settle()
     assert {ask(replica, key).version for replica in doubtful} == {2}
     validated = fleet.bucket.validated(same)
@@ -313,9 +325,7 @@ def test_a_valkey_that_is_killed_is_told_of_and_load_goes_on(
         fleet.valkey.kill()
         try:
             for replica in fleet.replicas:
-                eventually(
-                    lambda replica=replica: samples(replica)["proxy_fleet_following", ()] == 0
-                )  # type: ignore[misc]
+                eventually(partial(does_not_follow, replica))
                 told = replica.admin("GET", "/readyz")
                 assert told.status_code == 200
                 assert told.json()["checks"]["redis"].startswith("unreachable since 20")
@@ -366,9 +376,19 @@ def _ask_in_vain(replica: Served, key: str) -> None:
         ask(replica, key)
 
 
-def follows(replica: Served) -> bool:
-    """Do all of its workers follow the stream?"""
-    return samples(replica)["proxy_fleet_following", ()] == 1
+def does_not_follow(replica: Served) -> bool:
+    """Has one of its workers noticed that Valkey is away? (The gauge is the least of all.)"""
+    return samples(replica)["proxy_fleet_following", ()] == 0
+
+
+def has_counted(replica: Served, expected: dict[str, float]) -> bool:
+    """Has it given so many answers by cache status?"""
+    return counted(replica) == expected
+
+
+def has_mistrusted_since(replica: Served, before: float) -> bool:
+    """Has it mistrusted what it had stored, since it had done so that often?"""
+    return mistrusts(replica) > before
 
 
 def redis_as_told_by(replica: Served) -> str:
