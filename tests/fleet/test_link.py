@@ -216,12 +216,12 @@ async def test_a_purge_that_could_not_be_told_keeps_all_workers_from_the_tier(
 
 
 async def test_what_a_dead_worker_could_not_tell_makes_all_replicas_mistrust(
-    worker: Worker, other: Worker, position: SharedPosition
+    worker: Worker, other: Worker, position: SharedPosition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = other.replica.mistrusts
-    processes.become(3)
-    position.owe(now=True)
-    processes.become(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "_index", 3)
+        position.owe(now=True)
     position.forget_process(3)
     assert position.owes
     await until(lambda: not position.owes)

@@ -15,7 +15,10 @@ from proxy.fleet.stream_id import BEGINNING, StreamId
 from tests.served.process import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    AsProcess: TypeAlias = Callable[[int, Callable[[], object]], None]
 
 EARLY, LATE = StreamId(1000, 0), StreamId(1000, 1)
 
@@ -44,17 +47,16 @@ print(json.dumps([seen, left]))
 """
 
 
-@pytest.fixture(autouse=True)
-def _back_to_the_first_process() -> Iterator[None]:
-    yield
-    processes.become(0)
+@pytest.fixture
+def as_process(monkeypatch: pytest.MonkeyPatch) -> AsProcess:
+    """Does something under another process's index: `as_process(3, work)`."""
 
+    def do(index: int, work: Callable[[], object]) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(processes, "_index", index)
+            work()
 
-def as_process(index: int, work: Callable[[], object]) -> None:
-    """Does it under another process's index."""
-    processes.become(index)
-    work()
-    processes.become(0)
+    return do
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +122,7 @@ def test_of_too_many_the_oldest_is_carried_out_once_more() -> None:
     assert [position.is_finished(number) for number in (numbers[0], numbers[-1])] == [False, True]
 
 
-def test_what_one_process_owes_all_processes_know() -> None:
+def test_what_one_process_owes_all_processes_know(as_process: AsProcess) -> None:
     position = SharedPosition()
     as_process(3, lambda: position.owe(now=True))
     assert position.owes
@@ -130,7 +132,7 @@ def test_what_one_process_owes_all_processes_know() -> None:
     assert not position.owes
 
 
-def test_what_a_dead_process_owed_one_of_the_others_takes_over() -> None:
+def test_what_a_dead_process_owed_one_of_the_others_takes_over(as_process: AsProcess) -> None:
     position = SharedPosition()
     as_process(3, lambda: position.owe(now=True))
     assert not position.inherit(), "it lives"
