@@ -163,10 +163,10 @@ class Gateway:
         if self._link is None:
             return Purged(await self._store.purge(purge, self._clock()), everywhere=True)
         # The others first: else what they share could come back here.
-        told = await self._link.publish(purge)
+        published = await self._link.publish(purge)
         responses = await self._store.purge(purge, self._clock())
-        await self._link.finish(purge, told)
-        return Purged(responses, everywhere=told is not None)
+        self._link.finish(published)
+        return Purged(responses, everywhere=published.everywhere)
 
     async def _answer(self, request: Request) -> Answer:
         now = self._clock()

@@ -81,10 +81,8 @@ def _link(config: Config, stored: Store) -> Link | None:
     """What connects the running loop with the other replicas; None where there are none."""
     position = _position()
 
-    def apply(purge: Purge, at: StreamId) -> None:
-        # The server's own have been carried out before they were acknowledged.
-        if not position.is_finished(at):
-            stored.purge_at_once(purge, time.time())
+    def apply(purge: Purge, _at: StreamId) -> None:
+        stored.purge_at_once(purge, time.time())
 
     fleet = open_fleet(config, apply=apply, mistrust=stored.mistrust, position=position)
     return None if fleet is None else Link(fleet, position)
@@ -114,6 +112,7 @@ def _forget_process(index: int) -> None:
     for cache in _shared_caches():
         cache.forget_process(index)
     _leases().forget_process(index)
+    _position().forget_process(index)
 
 
 processes.before_fork.append(_share)

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from proxy.fleet.guard import Guard
     from proxy.fleet.second_tier import SecondTier
 
-# A holder that died costs those who wait no more than this, and nobody waits longer.
+# A holder that died costs those who wait no more than this; nobody waits longer for one holder,
+# nor for more than two.
 LEASE_SECONDS = 5
+# A lease that is over is seen to be so a little later.
+_SEEN_SECONDS = 0.5
 # For so long after a response that is not for the tier nobody waits for the next of its kind.
 _NO_USE_SECONDS = 2
 _FIRST_INTERVAL, _LONGEST_INTERVAL, _GROWTH = 0.004, 0.1, 1.5
@@ -74,7 +77,7 @@ class Leases:
         Waits for another's lease to end, for as long as one lasts at most. ``useful``: is what
         the tier has what is waited for? Raises nothing: without Redis everyone has a lease.
         """
-        name = f"{self._tier.name_of(key)}.lease"
+        name = self._tier.lease_name_of(key)
         began = self._clock()
         try:
             found = await self._take(key, name, useful, began)
@@ -104,6 +107,7 @@ class Leases:
         self, key: str, name: str, useful: Callable[[StoredResponse], bool], began: float
     ) -> Lease | StoredResponse:
         interval = _FIRST_INTERVAL
+        waits_for, until = None, 0.0
         while True:
             token = secrets.token_bytes(16)
             asked = self._clock()
@@ -122,7 +126,11 @@ class Leases:
                 return response
             holder = await self._guard.call(lambda: self._cache.aget(name))
             while holder is not None and holder != _NO_USE:
-                if self._clock() - began + interval > self._seconds:
+                now = self._clock()
+                if holder != waits_for:
+                    waits_for = holder
+                    until = min(now + self._seconds + _SEEN_SECONDS, began + 2 * self._seconds)
+                if now + interval > until:
                     metrics.leases["timeout"].inc()
                     return self.void()
                 await asyncio.sleep(interval * random.uniform(0.75, 1.25))  # noqa: S311 - jitter

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.core.messages import StoredResponse
 from proxy.fleet.errors import FleetUnavailableError
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
     from proxy.fleet.service import Fleet
     from proxy.fleet.stream_id import StreamId
     from proxy.purge import Purge
+
+
+# An entry of the stream reaches one worker this much later than another, at the most.
+_HEARING_SECONDS, _HEARING_PAUSE = 0.25, 0.002
+# What a worker that stops has left for telling the others.
+_LAST_SECONDS = 1.0
+
+
+class Published(NamedTuple):
+    """A purge by its number on this server; ``everywhere``: can all replicas hear of it?"""
+
+    number: int
+    everywhere: bool
 
 
 class Errand:
@@ -52,7 +66,9 @@ class Link:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def aclose(self) -> None:
-        """Give up what is still to be shared."""
+        """Share what is still to be shared, as long as a few calls take."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_LAST_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -64,18 +80,17 @@ class Link:
 
         Waits for a replica that asks already, a few seconds at most. Raises nothing.
         """
+        await self._hear()
         mark = self._fleet.tier.mark
         found = await self._fleet.tier.get(key)
-        if found is not None and useful(found) and not self._has_more_to_hear():
+        if found is not None and useful(found) and self._is_informed:
             return found
         got = await self._fleet.leases.take(key, useful)
-        if self._has_more_to_hear():
-            # Another worker's purge may forbid what was found.
-            lease = self._fleet.leases.void() if isinstance(got, StoredResponse) else got
-            return Errand(self, key, mark, lease, None)
-        if isinstance(got, StoredResponse):
-            return got
-        return Errand(self, key, mark, got, found)
+        if self._is_informed:
+            return got if isinstance(got, StoredResponse) else Errand(self, key, mark, got, found)
+        # A purge of which only another worker knows may forbid what was found.
+        lease = self._fleet.leases.void() if isinstance(got, StoredResponse) else got
+        return Errand(self, key, mark, lease, None)
 
     async def share(self, key: str, response: StoredResponse, mark: StreamId) -> bool:
         """Store a response for the others; was it?"""
@@ -83,21 +98,21 @@ class Link:
             response = replace(response, body=bytes(response.body))
         return await self._fleet.tier.put(key, response, mark)
 
-    async def publish(self, purge: Purge) -> StreamId | None:
-        """Tell the others of a purge, before it is carried out here; None if they were not."""
-        try:
-            at = await self._fleet.stream.publish(purge)
-        except FleetUnavailableError:
-            return None
-        self._position.publish(at)
-        return at
-
-    async def finish(self, purge: Purge, at: StreamId | None) -> None:
-        """The purge has been carried out here."""
-        if at is not None:
-            self._position.finish(at)
+    async def publish(self, purge: Purge) -> Published:
+        """Tell the others of a purge, before it is carried out here. Raises nothing."""
         if not purge.soft:
+            # Only to make room, so first: later it might remove what replaces the purged.
             await self._fleet.tier.remove(purge.keys)
+        number = self._position.begin()
+        try:
+            await self._fleet.stream.publish(purge, self._position.name_of(number))
+        except FleetUnavailableError:
+            return Published(number, everywhere=False)
+        return Published(number, everywhere=True)
+
+    def finish(self, published: Published) -> None:
+        """The purge has been carried out here."""
+        self._position.finish(published.number)
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Go on with something in the background."""
@@ -105,6 +120,18 @@ class Link:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _has_more_to_hear(self) -> bool:
-        """Has a worker of this server published a purge that has not come through the stream?"""
-        return self._fleet.rules.latest < self._position.known
+    @property
+    def _is_informed(self) -> bool:
+        """May the second tier be used, for all that any worker of this server knows?"""
+        position = self._position
+        return self._fleet.stream.read_to >= position.known and not position.owes
+
+    async def _hear(self) -> None:
+        """Wait for the purges that other workers know of; they are on their way."""
+        until = time.monotonic() + _HEARING_SECONDS
+        while (  # noqa: ASYNC110 - another process may know
+            self._fleet.rules.current
+            and self._fleet.stream.read_to < self._position.known
+            and time.monotonic() < until
+        ):
+            await asyncio.sleep(_HEARING_PAUSE)

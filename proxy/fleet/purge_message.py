@@ -2,7 +2,8 @@
 
 Fields: ``v`` is 1, ``purge`` a JSON object with "keys" and "prefixes" (lists of S3 keys), "all" and
 "soft" (booleans), all four of them. An entry with ``lost`` instead of ``purge`` says that purges
-may have been lost before it; every stream begins with one.
+may have been lost before it; every stream begins with one. ``by`` tells the server that sent it
+which of its own purges this is.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _VERSION = b"1"
 LOST: Mapping[str, bytes] = {"v": _VERSION, "lost": b"1"}
 
 
-def encode(purge: Purge) -> dict[str, bytes]:
+def encode(purge: Purge, sender: bytes = b"") -> dict[str, bytes]:
     """The fields of a purge's entry."""
     content = {
         "keys": sorted(purge.keys),
@@ -27,7 +28,13 @@ def encode(purge: Purge) -> dict[str, bytes]:
         "all": purge.everything,
         "soft": purge.soft,
     }
-    return {"v": _VERSION, "purge": json.dumps(content, separators=(",", ":")).encode("ascii")}
+    text = json.dumps(content, separators=(",", ":"))
+    return {"v": _VERSION, "purge": text.encode("ascii"), "by": sender}
+
+
+def sender_of(fields: Mapping[bytes, bytes]) -> bytes:
+    """Who sent it; empty where that is not said."""
+    return fields.get(b"by", b"")
 
 
 def decode(fields: Mapping[bytes, bytes]) -> Purge | None:

@@ -137,6 +137,10 @@ class PurgeRules:
         softly = self._soft.latest(key)
         return Verdict(Standing.STALE, softly) if softly > mark else Verdict(Standing.GOOD)
 
+    def purged(self, key: str) -> StreamId:
+        """The latest purge of a key that is remembered, soft or not; BEGINNING if there is none."""
+        return max(self._hard.latest(key), self._soft.latest(key))
+
     def _forget(self) -> None:
         expired = self.latest.milliseconds - RETENTION_SECONDS * 1000
         for ids in (self._hard, self._soft):

@@ -21,7 +21,7 @@ import logging
 import random
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from redis.exceptions import ResponseError
 
@@ -53,6 +53,10 @@ _READER_SECONDS = 2.0
 _BATCH = 64
 _FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 0.1, 2.0
 _CLOCK_SECONDS = 30.0
+# However many purges come.
+_LOOK_SECONDS = 3.0
+# Whoever sends a purge carries it out himself, unless he dies over it: seconds until that is so.
+_SENDER_SECONDS, _SENDER_PAUSE = 5.0, 0.05
 
 
 class Position(Protocol):
@@ -62,11 +66,26 @@ class Position(Protocol):
         """BEGINNING if there is none."""
 
     def set(self, at: StreamId) -> None:
-        """``at`` has been applied."""
+        """``at`` has been applied; BEGINNING: the stream is another one."""
+
+    def hear(self, at: StreamId) -> None:
+        """``at`` is known, and about to be applied."""
+
+    def number_of(self, sender: bytes) -> int | None:
+        """Which of the purges that were sent from here it is; None for another's."""
+
+    def is_finished(self, number: int) -> bool:
+        """Has the purge that was sent from here been carried out?"""
+
+    def owe(self, *, now: bool) -> None:
+        """Are there purges that this process could not publish?"""
+
+    def inherit(self) -> bool:
+        """Is there something to publish of a process that died? It is this one's to do now."""
 
 
 class PositionInMemory:
-    """For a store that ends with the process."""
+    """For a store that ends with the process, which carries out what it sends when it reads it."""
 
     def __init__(self) -> None:
         self._at = BEGINNING
@@ -76,6 +95,28 @@ class PositionInMemory:
 
     def set(self, at: StreamId) -> None:
         self._at = at
+
+    def hear(self, at: StreamId) -> None:
+        pass
+
+    def number_of(self, sender: bytes) -> int | None:  # noqa: ARG002 - none is its own
+        return None
+
+    def is_finished(self, number: int) -> bool:  # noqa: ARG002 - none is its own
+        return False
+
+    def owe(self, *, now: bool) -> None:
+        pass
+
+    def inherit(self) -> bool:
+        return False
+
+
+class _Waiting(NamedTuple):
+    """A purge that the others have yet to be told of."""
+
+    purge: Purge
+    sender: bytes
 
 
 class _DetachedError(Exception):
@@ -110,11 +151,13 @@ class PurgeStream:
         self._mistrust = mistrust
         self._position: Position = PositionInMemory() if position is None else position
         self._read_to = BEGINNING
-        self._waiting: deque[Purge] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._owes_lost = False
         self._publishing = asyncio.Lock()
         self._clock_set = 0.0
+        self._looked_after = 0.0
         self._task: asyncio.Task[None] | None = None
+        self._left_to_senders: set[asyncio.Task[None]] = set()
         self.caught_up = asyncio.Event()
         self._following = False
         self._lost_since = time.time()
@@ -123,6 +166,11 @@ class PurgeStream:
     def following(self) -> bool:
         """Is every purge known here within the time that it takes to travel?"""
         return self._following
+
+    @property
+    def read_to(self) -> StreamId:
+        """The entry up to which the rules are complete."""
+        return self._read_to
 
     @property
     def lost_since(self) -> float | None:
@@ -145,16 +193,19 @@ class PurgeStream:
             # Again and again: a client library that is just closing a connection may swallow it.
             task.cancel()
             await asyncio.wait({task}, timeout=0.05)
+        for left in self._left_to_senders:
+            left.cancel()
+        await asyncio.gather(*self._left_to_senders, return_exceptions=True)
         self._follow(now=False)
 
-    async def publish(self, purge: Purge) -> StreamId:
+    async def publish(self, purge: Purge, sender: bytes = b"") -> StreamId:
         """Send a purge to the other replicas; call it before carrying the purge out here.
 
         After it the second tier gives nothing here that the purge forbids. Raises
         FleetUnavailableError: then the others do not know it yet. It will be sent once Redis can be
         reached, if this process lives so long; until then the second tier is not used here.
         """
-        self._waiting.append(purge)
+        self._waiting.append(_Waiting(purge, sender))
         if len(self._waiting) > _MOST_WAITING:
             self._waiting.clear()
             self._owes_lost = True
@@ -162,6 +213,8 @@ class PurgeStream:
         try:
             at = await self._publish_waiting()
         except FleetUnavailableError:
+            # Other workers must not use the tier either.
+            self._position.owe(now=True)
             metrics.published["delayed"].inc()
             raise
         metrics.published["ok"].inc()
@@ -171,18 +224,20 @@ class PurgeStream:
         """The id of the last one; raises FleetUnavailableError."""
         async with self._publishing:
             if self._owes_lost:
-                await self._guard.write(self._add_lost)
+                self._position.hear(await self._guard.write(self._add_lost))
                 self._owes_lost = False
             at = self._rules.latest
             while self._waiting:
-                purge = self._waiting[0]
-                fields = purge_message.encode(purge)
+                first = self._waiting[0]
+                fields = purge_message.encode(*first)
                 at = await self._guard.write(lambda fields=fields: self._add(fields))  # type: ignore[misc]
-                self._rules.add(at, purge)
+                self._rules.add(at, first.purge)
+                self._position.hear(at)
                 # Unless an overflow has emptied the queue meanwhile.
-                if self._waiting and self._waiting[0] is purge:
+                if self._waiting and self._waiting[0] is first:
                     self._waiting.popleft()
             self._update_rules()
+            self._position.owe(now=self._owes_lost)
             return at
 
     async def _add(self, fields: dict[Any, Any]) -> StreamId:
@@ -205,8 +260,9 @@ class PurgeStream:
             added: bytes | None = (await pipe.execute())[0]
         return added
 
-    async def _add_lost(self) -> None:
-        await client(self._url).xadd(self._name, _lost(), maxlen=MOST_ENTRIES)
+    async def _add_lost(self) -> StreamId:
+        added = await client(self._url).xadd(self._name, _lost(), maxlen=MOST_ENTRIES)
+        return StreamId.parse(added)
 
     async def _read_for_ever(self) -> None:
         rest = _FIRST_REST_SECONDS
@@ -247,8 +303,7 @@ class PurgeStream:
             self._read_to = first.before
         while await self._read_batch(redis):
             pass
-        with contextlib.suppress(FleetUnavailableError):
-            await self._publish_waiting()
+        await self._publish_what_is_owed()
         self._follow(now=True)
         self.caught_up.set()
 
@@ -287,16 +342,24 @@ class PurgeStream:
         )
         for _name, entries in answer:
             self._take(entries)
-        if not answer:
+        if not answer or time.monotonic() - self._looked_after > _LOOK_SECONDS:
             await self._look_after()
 
     async def _look_after(self) -> None:
         """What is to be done now and then."""
+        self._looked_after = time.monotonic()
         _first, last = await self._ends(client(self._url, _READER_SECONDS))
         if last is None or last < self._read_to:
             raise _DetachedError("the stream is another one")
         if time.monotonic() - self._clock_set > _CLOCK_SECONDS:
             await self._ask_the_time()
+        await self._publish_what_is_owed()
+
+    async def _publish_what_is_owed(self) -> None:
+        """Try to: what does not go now is tried again."""
+        if self._position.inherit():
+            self._owes_lost = True
+            self._update_rules()
         if self._waiting or self._owes_lost:
             with contextlib.suppress(FleetUnavailableError):
                 await self._publish_waiting()
@@ -306,6 +369,9 @@ class PurgeStream:
             at = StreamId.parse(name)
             purge = purge_message.decode(fields)
             new = at > self._position.get()
+            # Before anything is done about it: what other workers get from the tier, not knowing
+            # of it, would come back to where it has just been removed.
+            self._position.hear(at)
             if purge is None:
                 self._rules.distrust_before(at)
                 if new:
@@ -313,7 +379,7 @@ class PurgeStream:
             else:
                 self._rules.add(at, purge)
                 if new:
-                    self._apply(purge, at)
+                    self._carry_out(purge, at, purge_message.sender_of(fields))
                     metrics.applied.inc()
                     now = self._clock.now()
                     if now is not None:
@@ -321,6 +387,24 @@ class PurgeStream:
             if new:
                 self._position.set(at)
             self._read_to = at
+
+    def _carry_out(self, purge: Purge, at: StreamId, sender: bytes) -> None:
+        number = self._position.number_of(sender)
+        if number is None:
+            self._apply(purge, at)
+        elif not self._position.is_finished(number):
+            # Once more would remove what has been stored since.
+            task = asyncio.create_task(self._leave_to_sender(purge, at, number))
+            self._left_to_senders.add(task)
+            task.add_done_callback(self._left_to_senders.discard)
+
+    async def _leave_to_sender(self, purge: Purge, at: StreamId, number: int) -> None:
+        until = time.monotonic() + _SENDER_SECONDS
+        while not self._position.is_finished(number):
+            if time.monotonic() > until:
+                self._apply(purge, at)
+                return
+            await asyncio.sleep(_SENDER_PAUSE)
 
     def _distrust(self) -> None:
         metrics.mistrusts.inc()

@@ -16,6 +16,7 @@ from proxy.fleet import metrics
 from proxy.fleet.clock import UNCERTAINTY_SECONDS
 from proxy.fleet.errors import FleetUnavailableError
 from proxy.fleet.purge_rules import RETENTION_SECONDS, Standing
+from proxy.fleet.stream_id import BEGINNING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,6 +76,14 @@ class SecondTier:
     def name_of(self, key: str) -> str:
         """The cache key of an S3 key; memcached takes it too."""
         return f"{self._namespace}.{hashlib.sha256(key.encode()).hexdigest()[:40]}"
+
+    def lease_name_of(self, key: str) -> str:
+        """The cache key of an S3 key's lease: another one after each purge of the key.
+
+        Who asks after a purge must not wait for what was asked for before it.
+        """
+        purged = self._rules.purged(key)
+        return f"{self.name_of(key)}.lease" + (f".{purged}" if purged != BEGINNING else "")
 
     async def get(self, key: str) -> StoredResponse | None:
         """The response under an S3 key, as old as it is; it may be stale or need validation."""

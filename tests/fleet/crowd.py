@@ -62,7 +62,7 @@ class Crowd:
     ) -> None:
         self.seen: list[Seen] = []
         self.errors: list[str] = []
-        self._keys = keys
+        self._keys = list(keys)
         self._pause = pause
         self._over = threading.Event()
         self._lock = threading.Lock()

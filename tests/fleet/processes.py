@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from tests.admin_api.test_metrics import samples
@@ -66,7 +67,7 @@ class ReplicaFleet:
     def settle(self, replicas: Sequence[Served] | None = None) -> None:
         """Wait until every worker follows the stream and asks Redis."""
         for replica in self.replicas if replicas is None else replicas:
-            eventually(lambda replica=replica: self._is_well(replica), 20)  # type: ignore[misc]
+            eventually(partial(self._is_well, replica), 20)
 
     def _is_well(self, replica: Served) -> bool:
         found = samples(replica)
@@ -85,12 +86,20 @@ class ReplicaFleet:
         with ThreadPoolExecutor(len(targets)) as pool:
             return list(pool.map(lambda replica: ask(replica, key), targets))
 
+    def gives(self, key: str, version: int, replicas: Sequence[Served]) -> bool:
+        """Do these replicas give this version of a key, and no other?"""
+        return {seen.version for seen in self.ask_all(key, 2, replicas)} == {version}
+
     def warm(self, *keys: str) -> None:
         """Every replica has the keys in its own memory, and so has the second tier."""
         for key in keys:
             for replica in self.replicas:
                 ask(replica, key)
-                eventually(lambda replica=replica: ask(replica, key).x_cache == "HIT")  # type: ignore[misc] # noqa: B023
+                eventually(partial(_has, replica, key))
+
+
+def _has(replica: Served, key: str) -> bool:
+    return ask(replica, key).x_cache == "HIT"
 
 
 def purge(replica: Served, key: str, **options: object) -> httpx.Response:

@@ -22,23 +22,36 @@ from proxy.fleet.second_tier import SecondTier
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from django.core.cache.backends.base import BaseCache
+
     from proxy.fleet.stream_id import StreamId
     from proxy.purge import Purge
+    from proxy.store import Store
 
 
 class Replica:
-    """``bound`` is wide where a busy machine must not look like a slow Redis."""
+    """``bound`` is wide where a busy machine must not look like a slow Redis.
+
+    ``cache`` is the second tier, if not Redis; purges go to a ``store``, if there is one.
+    """
 
     def __init__(
-        self, url: str, *, bound: float = 1.0, position: Position | None = None, lease: int = 5
+        self,
+        url: str,
+        *,
+        bound: float = 1.0,
+        position: Position | None = None,
+        lease: int = 5,
+        cache: BaseCache | None = None,
+        store: Store | None = None,
     ) -> None:
         self.applied: list[Purge] = []
         self.mistrusts = 0
         self.guard = Guard(Breaker(), Breaker(), bound)
         self.rules, self.clock = PurgeRules(), FleetClock()
         self.position = position or PositionInMemory()
-        cache = RedisCache(url, {})
-        self.cache = cache
+        cache = RedisCache(url, {}) if cache is None else cache
+        self._store = store
         self.tier = SecondTier(
             cache, self.guard, self.rules, self.clock, namespace="test", most_bytes=2**24
         )
@@ -56,9 +69,13 @@ class Replica:
 
     def _apply(self, purge: Purge, _at: StreamId) -> None:
         self.applied.append(purge)
+        if self._store is not None:
+            self._store.purge_at_once(purge, time.time())
 
     def _mistrust(self) -> None:
         self.mistrusts += 1
+        if self._store is not None:
+            self._store.mistrust()
 
 
 _joined: set[Replica] = set()

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,7 +80,7 @@ def test_a_large_body_comes_through_the_second_tier_whole(
 def test_an_answer_from_the_second_tier_says_so(fleet: ReplicaFleet, keys: list[str]) -> None:
     fleet.bucket.publish(keys[0], 1)
     ask(fleet.replicas[0], keys[0])
-    eventually(lambda: fleet.valkey.command("KEYS", "*.lease") == [])
+    eventually(lambda: fleet.valkey.command("KEYS", "*.lease*") == [])
     with RawConnection("127.0.0.1", fleet.replicas[1].port) as connection:
         connection.get(f"/{keys[0]}")
         response = connection.read_response()
@@ -117,6 +118,22 @@ def test_a_purge_holds_at_once_where_it_was_acknowledged_and_soon_everywhere(
     assert {seen.version for seen in crowd.seen[-6:]} == {7}
 
 
+def test_after_a_purge_the_fleet_asks_once_and_the_purge_counts_what_it_hit(
+    fleet: ReplicaFleet, keys: list[str]
+) -> None:
+    key = keys[0]
+    for version in range(2, 12):
+        fleet.warm(key)
+        fleet.bucket.publish(key, version)
+        replica = fleet.replicas[version % 3]
+        assert purge(replica, key).json()["purged"] == 1
+        eventually(partial(fleet.gives, key, version, fleet.replicas))
+        # Nothing applies it once more.
+        assert fleet.origin.count(key) == version
+    fleet.warm(key)
+    assert fleet.origin.count(key) == version
+
+
 def test_what_replicas_count_adds_up_to_what_clients_saw(
     fleet: ReplicaFleet, keys: list[str]
 ) -> None:
@@ -127,19 +144,16 @@ def test_what_replicas_count_adds_up_to_what_clients_saw(
     names = {"HIT": "hits", "MISS": "misses", "STALE": "stale", "REVALIDATED": "revalidated"}
     for replica, earlier in zip(fleet.replicas, before, strict=True):
         seen = Counter(names[each.x_cache] for each in crowd.seen if each.port == replica.port)
-
-        def since(replica=replica, earlier=earlier) -> dict[str, float]:  # type: ignore[no-untyped-def]
-            return {name: count - earlier[name] for name, count in counted(replica).items()}
-
+        now = {name: count + seen[name] for name, count in earlier.items()}
         # A request is counted with its answer, which a client may have a moment earlier.
-        eventually(lambda seen=seen, since=since: since() == {n: seen[n] for n in earlier})  # type: ignore[misc] # noqa: B023
+        eventually(partial(has_counted, replica, now))
     assert fleet.bucket.asked(keys) == dict.fromkeys(keys, 1)
 
 
 def test_a_new_replica_starts_warm(fleet: ReplicaFleet, keys: list[str]) -> None:
     for key in keys:
         ask(fleet.replicas[0], key)
-    eventually(lambda: fleet.valkey.command("KEYS", "*.lease") == [])
+    eventually(lambda: fleet.valkey.command("KEYS", "*.lease*") == [])
     new = fleet.start()
     try:
         fleet.settle([new])
@@ -178,28 +192,33 @@ def test_a_purge_while_valkey_is_down_holds_here_at_once_and_reaches_the_others_
 
 @pytest.mark.parametrize("prefix", [False, True], ids=["key", "prefix"])
 def test_a_purge_that_a_full_valkey_refuses_holds_here_though_the_tier_has_the_old_one(
-    own_fleet: ReplicaFleet, keys: list[str], prefix: bool
+    own_fleet: ReplicaFleet, prefix: bool
 ) -> None:
+    keys = [f"many/{number}" for number in range(12)]
     fleet = own_fleet
     fleet.warm(*keys)
-    [key, *_] = keys
     first, *others = fleet.replicas
     fleet.valkey.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
     fleet.valkey.command("CONFIG", "SET", "maxmemory", "1")
-    fleet.bucket.publish(key, 2)
+    floors_: list[Floor] = []
     with Crowd(fleet.replicas, keys) as crowd:
         try:
-            asked = {"prefixes": [key]} if prefix else {"keys": [key]}
-            answer = first.admin("POST", "/cache/purge", json=asked)
-            since = time.monotonic()
-            assert answer.status_code == 503
-            assert {each.version for each in fleet.ask_all(key, 8, [first])} == {2}
+            for key in keys:
+                fleet.bucket.publish(key, 2)
+            asked = {"prefixes": ["many/"]} if prefix else {"keys": keys}
+            assert first.admin("POST", "/cache/purge", json=asked).status_code == 503
+            now = time.monotonic()
+            for key in keys:
+                floors_ += floors([first], key, 2, now)
+                # Whichever of its workers fetches it.
+                assert {each.version for each in fleet.ask_all(key, 4, [first])} == {2}
             crowd.wait_for_more(60)
         finally:
             fleet.valkey.command("CONFIG", "SET", "maxmemory", "0")
-        eventually(lambda: {each.version for each in fleet.ask_all(key, 2, others)} == {2}, 15)
+        for key in keys:
+            eventually(partial(fleet.gives, key, 2, others), 15)
     assert crowd.errors == []
-    assert forbidden(crowd.seen, floors([first], key, 2, since)) == []
+    assert forbidden(crowd.seen, floors_) == []
     assert old_after_new(crowd.seen) == []
 
 
@@ -255,7 +274,7 @@ def test_what_may_have_missed_a_purge_is_validated_and_never_sent_as_fresh(
             fleet.valkey.command("XTRIM", stream, "MAXLEN", "1")
             fleet.forwarder.mend()
     for replica in doubtful:
-        eventually(lambda replica=replica: mistrusts(replica) > before[replica.port], 10)  # type: ignore[misc]
+        eventually(partial(has_mistrusted_since, replica, before[replica.port]), 10)
     fleet.settle()
     assert {ask(replica, key).version for replica in doubtful} == {2}
     validated = fleet.bucket.validated(same)
@@ -306,9 +325,7 @@ def test_a_valkey_that_is_killed_is_told_of_and_load_goes_on(
         fleet.valkey.kill()
         try:
             for replica in fleet.replicas:
-                eventually(
-                    lambda replica=replica: samples(replica)["proxy_fleet_following", ()] == 0
-                )  # type: ignore[misc]
+                eventually(partial(does_not_follow, replica))
                 told = replica.admin("GET", "/readyz")
                 assert told.status_code == 200
                 assert told.json()["checks"]["redis"].startswith("unreachable since 20")
@@ -359,9 +376,19 @@ def _ask_in_vain(replica: Served, key: str) -> None:
         ask(replica, key)
 
 
-def follows(replica: Served) -> bool:
-    """Do all of its workers follow the stream?"""
-    return samples(replica)["proxy_fleet_following", ()] == 1
+def does_not_follow(replica: Served) -> bool:
+    """Has one of its workers noticed that Valkey is away? (The gauge is the least of all.)"""
+    return samples(replica)["proxy_fleet_following", ()] == 0
+
+
+def has_counted(replica: Served, expected: dict[str, float]) -> bool:
+    """Has it given so many answers by cache status?"""
+    return counted(replica) == expected
+
+
+def has_mistrusted_since(replica: Served, before: float) -> bool:
+    """Has it mistrusted what it had stored, since it had done so that often?"""
+    return mistrusts(replica) > before
 
 
 def redis_as_told_by(replica: Served) -> str:
