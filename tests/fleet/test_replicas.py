@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.served.process import Served
 
+pytestmark = pytest.mark.long
+
 # What a purge takes to travel between replicas at the most, on a busy machine.
 TRAVEL_SECONDS = 1.0
 

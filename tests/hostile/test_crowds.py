@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.raw_http import RawConnection
 
+pytestmark = pytest.mark.long
+
 READ, WRITE, IDLE = 4.0, 5.0, 6.0
 MIB = 2**20
 

@@ -29,7 +29,7 @@ Verdicts: TypeAlias = dict[tuple[str, str], Verdict]
 TEMPERATURES: Final = ("cold", "warm")
 
 # Setting up may take longer than a test: its own limits are to end it, for they say why.
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.long]
 
 # REDbot takes any object that is stored with gzip for one that was negotiated, whoever serves
 # it: the answers to a request with Accept-Encoding and to one without are the same bytes, which

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SECONDS = 60
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3 * SECONDS + 60)
 def test_nothing_is_wrong_under_load_faults_and_signals() -> None:
     plan = Plan(SECONDS, seed=random.randrange(10**6))
