@@ -43,10 +43,15 @@ class Worker:
         errand.end(response(body))
         await until(lambda: not self.link._tasks)
 
-    def stop_hearing(self) -> None:
+    async def stop_hearing(self) -> None:
         """It goes on as if it followed the stream, which it does not read any more."""
-        assert self.replica.stream._task is not None
-        self.replica.stream._task.cancel()
+        reading = self.replica.stream._task
+        assert reading is not None
+        while not reading.done():
+            # Again and again, as in aclose().
+            reading.cancel()
+            await asyncio.wait({reading}, timeout=0.05)
+        assert self.replica.rules.current
 
 
 @pytest.fixture
@@ -133,7 +138,7 @@ async def test_a_worker_that_has_not_heard_of_a_neighbours_purge_does_not_use_th
     worker: Worker, neighbour: Worker, other: Worker
 ) -> None:
     await other.fetch(b"old")
-    neighbour.stop_hearing()
+    await neighbour.stop_hearing()
     await worker.link.publish(PREFIX)
     assert neighbour.replica.rules.current
     assert isinstance(await neighbour.find(), Errand)
@@ -143,7 +148,7 @@ async def test_a_worker_that_has_not_heard_of_what_its_neighbour_has_does_not_us
     worker: Worker, neighbour: Worker, other: Worker
 ) -> None:
     await other.fetch(b"old")
-    neighbour.stop_hearing()
+    await neighbour.stop_hearing()
     await other.link.publish(PREFIX)
     await until(lambda: worker.replica.applied == [PREFIX])
     assert isinstance(await neighbour.find(), Errand), "it would put it back into shared memory"
@@ -153,7 +158,7 @@ async def test_its_own_later_purge_does_not_hide_one_it_has_not_heard_of(
     worker: Worker, neighbour: Worker, other: Worker
 ) -> None:
     await other.fetch(b"old")
-    neighbour.stop_hearing()
+    await neighbour.stop_hearing()
     await worker.link.publish(PREFIX)
     await neighbour.link.publish(Purge(keys=frozenset({"another"})))
     assert isinstance(await neighbour.find(), Errand)
@@ -170,7 +175,7 @@ async def test_a_purge_on_its_way_is_waited_for_a_moment(worker: Worker, neighbo
 async def test_a_purge_that_does_not_come_costs_one_short_wait(
     worker: Worker, neighbour: Worker
 ) -> None:
-    neighbour.stop_hearing()
+    await neighbour.stop_hearing()
     await worker.link.publish(PURGE)
     began = time.monotonic()
     await neighbour.find()
