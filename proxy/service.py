@@ -18,8 +18,8 @@ from proxy.cache.leases import Leases
 from proxy.cache.purge_log import PurgeLog
 from proxy.core.freshness import Policy
 from proxy.fleet.link import Link
-from proxy.fleet.position import SharedPosition
 from proxy.fleet.service import close_fleet, open_fleet
+from proxy.fleet.shared_position import SharedPosition
 from proxy.gateway import Gateway
 from proxy.origin.s3 import S3Origin
 from proxy.origin.signing import ChainCredentials, CredentialSource, FixedCredentials

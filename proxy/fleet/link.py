@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from proxy.fleet.lease import Lease
-    from proxy.fleet.position import SharedPosition
     from proxy.fleet.service import Fleet
+    from proxy.fleet.shared_position import SharedPosition
     from proxy.fleet.stream_id import StreamId
     from proxy.purge import Purge
 

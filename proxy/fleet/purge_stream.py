@@ -21,13 +21,14 @@ import logging
 import random
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
 from proxy.fleet import metrics, purge_message
 from proxy.fleet.clients import client
 from proxy.fleet.errors import FleetUnavailableError
+from proxy.fleet.position import PositionInMemory
 from proxy.fleet.purge_rules import RETENTION_SECONDS
 from proxy.fleet.stream_id import BEGINNING, StreamId
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from proxy.fleet.clock import FleetClock
     from proxy.fleet.guard import Guard
+    from proxy.fleet.position import Position
     from proxy.fleet.purge_rules import PurgeRules
     from proxy.purge import Purge
 
@@ -57,59 +59,6 @@ _CLOCK_SECONDS = 30.0
 _LOOK_SECONDS = 3.0
 # Whoever sends a purge carries it out himself, unless he dies over it: seconds until that is so.
 _SENDER_SECONDS, _SENDER_PAUSE = 5.0, 0.05
-
-
-class Position(Protocol):
-    """Where the last entry that was applied is kept: as long-lived as what is stored."""
-
-    def get(self) -> StreamId:
-        """BEGINNING if there is none."""
-
-    def set(self, at: StreamId) -> None:
-        """``at`` has been applied; BEGINNING: the stream is another one."""
-
-    def hear(self, at: StreamId) -> None:
-        """``at`` is known, and about to be applied."""
-
-    def number_of(self, sender: bytes) -> int | None:
-        """Which of the purges that were sent from here it is; None for another's."""
-
-    def is_finished(self, number: int) -> bool:
-        """Has the purge that was sent from here been carried out?"""
-
-    def owe(self, *, now: bool) -> None:
-        """Are there purges that this process could not publish?"""
-
-    def inherit(self) -> bool:
-        """Is there something to publish of a process that died? It is this one's to do now."""
-
-
-class PositionInMemory:
-    """For a store that ends with the process, which carries out what it sends when it reads it."""
-
-    def __init__(self) -> None:
-        self._at = BEGINNING
-
-    def get(self) -> StreamId:
-        return self._at
-
-    def set(self, at: StreamId) -> None:
-        self._at = at
-
-    def hear(self, at: StreamId) -> None:
-        pass
-
-    def number_of(self, sender: bytes) -> int | None:  # noqa: ARG002 - none is its own
-        return None
-
-    def is_finished(self, number: int) -> bool:  # noqa: ARG002 - none is its own
-        return False
-
-    def owe(self, *, now: bool) -> None:
-        pass
-
-    def inherit(self) -> bool:
-        return False
 
 
 class _Waiting(NamedTuple):

@@ -25,7 +25,7 @@ from proxy.fleet.second_tier import SecondTier, namespace_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from proxy.fleet.purge_stream import Position
+    from proxy.fleet.position import Position
     from proxy.fleet.stream_id import StreamId
     from proxy.purge import Purge
     from s3proxy_site.env import Config

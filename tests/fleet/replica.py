@@ -15,8 +15,9 @@ from proxy.fleet.clients import close_clients
 from proxy.fleet.clock import FleetClock
 from proxy.fleet.guard import Guard
 from proxy.fleet.lease import Leases
+from proxy.fleet.position import Position, PositionInMemory
 from proxy.fleet.purge_rules import PurgeRules
-from proxy.fleet.purge_stream import Position, PositionInMemory, PurgeStream
+from proxy.fleet.purge_stream import PurgeStream
 from proxy.fleet.second_tier import SecondTier
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 from proxy import processes
 from proxy.core.messages import StoredResponse
 from proxy.fleet.link import Errand, Link
-from proxy.fleet.position import SharedPosition
 from proxy.fleet.service import Fleet
+from proxy.fleet.shared_position import SharedPosition
 from proxy.purge import Purge
 from tests.fleet.replica import Replica, joined, response, until
 

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.fleet import purge_message, purge_stream
 from proxy.fleet.errors import FleetUnavailableError
-from proxy.fleet.purge_stream import PositionInMemory
+from proxy.fleet.position import PositionInMemory
 from proxy.fleet.stream_id import BEGINNING
 from proxy.purge import Purge
 from tests.fleet.replica import joined, response, until

@@ -14,8 +14,8 @@ from django.core.cache.backends.locmem import LocMemCache
 from proxy.cache.leases import Leases
 from proxy.core.freshness import Policy
 from proxy.fleet.link import Link
-from proxy.fleet.position import SharedPosition
 from proxy.fleet.service import Fleet
+from proxy.fleet.shared_position import SharedPosition
 from proxy.gateway import Gateway
 from proxy.purge import Purge
 from proxy.turns import Turns

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from proxy import processes
-from proxy.fleet.position import SharedPosition
+from proxy.fleet.shared_position import SharedPosition
 from proxy.fleet.stream_id import BEGINNING, StreamId
 from tests.served.process import ROOT
 
@@ -25,7 +25,7 @@ EARLY, LATE = StreamId(1000, 0), StreamId(1000, 1)
 # Forks, which a process with threads, as that of the tests, should not.
 _FAMILY = """
 import json, os, signal
-from proxy.fleet.position import SharedPosition
+from proxy.fleet.shared_position import SharedPosition
 from proxy.fleet.stream_id import StreamId
 
 position = SharedPosition()
