@@ -54,10 +54,12 @@ class Index:
         self._table[place] = slot + 1
 
     def remove(self, slot: int) -> None:
-        """Take out a slot that is in."""
+        """Take out a slot that is in; raises LookupError for one that is not."""
         table, mask = self._table, self._mask
         empty = self._hashes[slot] & mask
         while table[empty] != slot + 1:
+            if not table[empty]:
+                raise LookupError(f"slot {slot} is not in the index")
             empty = (empty + 1) & mask
         place = empty
         while True:

@@ -109,6 +109,6 @@ class LocalValues:
 def _local(key: str, found: Found, placed: Placed, lifetime: Lifetime) -> Local:
     value = found.value
     size = _ENTRY_BYTES + len(key)
-    if type(value) is StoredResponse and len(value.body or b"") > _LARGEST_BODY:
+    if type(value) is StoredResponse and len(value.body or b"") >= _LARGEST_BODY:
         return Local(None, weakref.ref(value), placed, lifetime, size)
     return Local(found, None, placed, lifetime, size + size_of(value))

@@ -59,13 +59,16 @@ class SharedMemory:
 
     def __enter__(self) -> None:
         self._threads.acquire()
-        if self._depth == 0:
+        # Before the lock is there: a finaliser may run in this thread at any moment, and must not
+        # take and release it as if nobody were about to have it.
+        self._depth += 1
+        if self._depth == 1:
             try:
                 self._take()
             except BaseException:
+                self._depth = 0
                 self._threads.release()
                 raise
-        self._depth += 1
 
     def __exit__(
         self,
@@ -87,21 +90,22 @@ class SharedMemory:
         """
         if not self._threads.acquire(blocking=False):
             return False
-        if self._depth == 0:
-            try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                self._threads.release()
-                return False
-            try:
-                self._begin()
-            except BaseException:
-                self._threads.release()
-                raise
-            self._depth = 1
-            return True
-        self._threads.release()
-        return False
+        if self._depth:
+            self._threads.release()
+            return False
+        self._depth = 1
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._begin()
+        except OSError:
+            self._depth = 0
+            self._threads.release()
+            return False
+        except BaseException:
+            self._depth = 0
+            self._threads.release()
+            raise
+        return True
 
     def _take(self) -> None:
         while True:

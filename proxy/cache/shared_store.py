@@ -263,13 +263,17 @@ class SharedStore:
     def _replace_head(
         self, slot: int, record: Record, text: bytes, lifetime: Lifetime
     ) -> Placed | None:
-        # Most recently used, so that it is not evicted for the sake of its own head.
+        # Most recently used, so that others are evicted first for the sake of its head.
         self.ticks[slot] = monotonic_ns()
+        version = self.versions[slot]
         room: Extent | None = record.record
         if blocks_for(len(text)) != record.record_blocks or record.record_runs > 1:
             while (room := self._blocks.allocate(len(text))) is None:
                 if self.entries == 1 or not self._held.evict("bytes"):
                     self._held.remove(slot, record)
+                    return None
+                if self.versions[slot] != version:
+                    # Others were used since, without the lock: it was the oldest itself.
                     return None
             self._blocks.release(record.record)
         assert room is not None

@@ -89,7 +89,8 @@ class Board:
     def look(self, index: int) -> Seen | None:
         """The worker with an index; None where there is none."""
         pid, state, started, beat = self._words[index * _ROW_WORDS : index * _ROW_WORDS + 4]
-        if not pid:
+        if not pid or not state:
+            # None, or one that is just being wiped.
             return None
         return Seen(index, pid, State(state), started / _NANOSECONDS, beat / _NANOSECONDS)
 

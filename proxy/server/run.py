@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 APPLICATION = "s3proxy_site.asgi:application"
 _BACKLOG = 2048
+_STANDARD_ERROR = 2
 
 # malloc.h of glibc, mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -51,6 +53,16 @@ def bind(config: Config) -> socket.socket:
             ("", config.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
         )
     return socket.create_server(("", config.port), backlog=_BACKLOG)
+
+
+def open_standard_streams() -> None:
+    """See to it that what is written to standard streams that are closed goes nowhere.
+
+    Else the next file opened would get their numbers: the shared memory, for one.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        pass
+    os.close(descriptor)
 
 
 def url_of(listener: socket.socket) -> str:

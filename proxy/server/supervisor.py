@@ -168,7 +168,13 @@ class Supervisor:
             return None
         self._board.announce(index, now)
         parent = os.getpid()
-        pid = _fork(lambda: self._be_worker(index, parent))
+        try:
+            pid = _fork(lambda: self._be_worker(index, parent))
+        except OSError as exc:
+            logger.error("no process for a worker", extra={"reason": str(exc)})  # noqa: TRY400
+            self._board.wipe(index)
+            self._respite.died(now, 0.0)
+            return None
         self._board.sign(index, pid)
         self._workers[index] = worker = Worker(index, pid, now, self._generation)
         logger.info("worker started", extra={"worker": index, "pid": pid})
