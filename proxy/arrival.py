@@ -49,7 +49,9 @@ class Arrival:
         self._received = 0
         self._error: OriginError | None = None
         self._done = False
-        self._changed = asyncio.Event()
+        # Not an asyncio.Event, which asks for the running loop each time somebody waits.
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[asyncio.Future[None]] = []
         self._readers: set[Reader] = set()
 
     @property
@@ -125,7 +127,7 @@ class Arrival:
                     raise self._error
                 if self._done:
                     return
-                await self._changed.wait()
+                await self._change()
                 continue
             start = reader.position - offset
             stop = len(chunk) if end is None else min(len(chunk), end - offset)
@@ -141,7 +143,7 @@ class Arrival:
         while not self._done:
             if self._error is not None:
                 raise self._error
-            await self._changed.wait()
+            await self._change()
 
     def leave(self, reader: Reader) -> None:
         """See Reader.close."""
@@ -168,7 +170,7 @@ class Arrival:
                 self._readers -= behind
                 self.wake()
             else:
-                await self._changed.wait()
+                await self._change()
 
     def _let_go(self) -> None:
         # What tells of readers to come leads back here: a cycle, which would keep every body that
@@ -188,11 +190,18 @@ class Arrival:
             dropped += 1
         del self._chunks[:dropped]
 
+    async def _change(self) -> None:
+        change = self._loop.create_future()
+        self._waiting.append(change)
+        await change
+
     def wake(self) -> None:
         """Let everyone who waits look again."""
         # Who comes later waits for the next change.
-        self._changed.set()
-        self._changed.clear()
+        waiting, self._waiting = self._waiting, []
+        for change in waiting:
+            if not change.done():
+                change.set_result(None)
 
 
 class Reader:

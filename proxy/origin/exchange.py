@@ -63,6 +63,10 @@ class Ask:
 WHOLE = Ask()
 
 
+class _NonsenseError(aiohttp.ClientError):
+    """The rest of a body makes no sense."""
+
+
 @dataclass(frozen=True, slots=True)
 class Absence:
     """There is no such object: ``status`` is what the client gets, 404 or 410."""
@@ -107,6 +111,8 @@ class OriginAnswer:
         self._taken_back = False
         connection = response.connection
         self._protocol = None if connection is None else connection.protocol
+        self._look: asyncio.TimerHandle | None = None
+        self._waits = False
         self.head = head
         # What is received whole needs no place any more, however slowly it is read.
         response.content.on_eof(place.release)
@@ -115,6 +121,12 @@ class OriginAnswer:
     def _framed(self) -> bool:
         fields = self._response.headers
         return "Content-Length" in fields or "Transfer-Encoding" in fields
+
+    @property
+    def _is_plain(self) -> bool:
+        """Is the body framed by its length alone?"""
+        fields = self._response.headers
+        return "Content-Length" in fields and "Transfer-Encoding" not in fields
 
     @property
     def length(self) -> int | None:
@@ -150,32 +162,52 @@ class OriginAnswer:
         except TimeoutError as exc:
             raise _broken("no more of the body in time", self._key, Failure.TIMEOUT) from exc
         except (aiohttp.ClientError, OSError) as exc:
-            raise _broken(f"the body broke off ({type(exc).__name__})", self._key) from exc
+            raise _broken(_how_it_ended(exc), self._key) from exc
         error = None if self._protocol is None else self._protocol.exception()
         if isinstance(error, HttpProcessingError):
             # More came than Content-Length said: which of the two is wrong cannot be told.
             raise _broken("the body is longer than Content-Length", self._key)
         if isinstance(error, OSError) and not self._framed:
             # RFC 9112 §8: a body that ends with the connection is whole only if that ended well.
-            raise _broken(f"the body broke off ({type(error).__name__})", self._key)
+            raise _broken(_how_it_ended(error), self._key)
         if left:
             raise _broken("the part is shorter than Content-Range says", self._key)
 
     async def _received(self) -> bytes:
         """What has come meanwhile; b"" at the body's end."""
         content = self._response.content
-        while True:
-            try:
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    return await content.readany()
-            except aiohttp.ServerTimeoutError:
-                raise
-            except TimeoutError:
-                # aiohttp closes the connection when it cannot make sense of the rest of a body,
-                # and leaves whoever reads it waiting for ever.
-                given_up = self._protocol is not None and self._protocol.exception() is not None
-                if given_up and content.exception() is None:
-                    raise _broken("the body is not HTTP as it should be", self._key) from None
+        if self._look is None and not self._response.closed:
+            self._look_later()
+        self._waits = True
+        try:
+            if self._is_plain:
+                # In the pieces that it came in: joining them would copy them.
+                return (await content.readchunk())[0]
+            return await content.readany()
+        finally:
+            self._waits = False
+
+    def _look_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._look = loop.call_later(_LOOK_SECONDS, self._look_after_connection)
+
+    def _look_after_connection(self) -> None:
+        """End a wait that nothing else would.
+
+        aiohttp closes the connection when it cannot make sense of the rest of a body, and leaves
+        whoever reads it waiting for ever.
+        """
+        content, protocol = self._response.content, self._protocol
+        if (
+            self._waits
+            and not content.is_eof()
+            and content.exception() is None
+            and protocol is not None
+            and protocol.exception() is not None
+        ):
+            content.set_exception(_NonsenseError())
+        else:
+            self._look_later()
 
     def _within(self, chunk: bytes, left: int) -> bytes:
         if len(chunk) > left and not self._cut.rest_follows:
@@ -190,8 +222,17 @@ class OriginAnswer:
 
     def close(self) -> None:
         """Let go of the connection: back to the pool if the body was read, else closed."""
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         self._response.close()
         self._place.release()
+
+
+def _how_it_ended(error: Exception) -> str:
+    if isinstance(error, _NonsenseError):
+        return "the body is not HTTP as it should be"
+    return f"the body broke off ({type(error).__name__})"
 
 
 def _broken(message: str, key: str, failure: Failure = Failure.BROKEN_BODY) -> OriginError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import socket
 from typing import TYPE_CHECKING, Any
@@ -16,10 +14,6 @@ if TYPE_CHECKING:
 APPLICATION = "s3proxy_site.asgi:application"
 _BACKLOG = 2048
 _STANDARD_ERROR = 2
-
-# malloc.h of glibc, mallopt(3).
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_LARGE_BLOCK_BYTES = 64 * 1024
 
 
 def uvicorn_options(config: Config) -> dict[str, Any]:
@@ -71,15 +65,3 @@ def url_of(listener: socket.socket) -> str:
     if host in ("::", "0.0.0.0"):  # noqa: S104 - compared, not bound
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def give_back_freed_memory() -> None:
-    """Let glibc map large blocks by themselves, so that a freed body leaves the process.
-
-    By default it learns from the first large block freed to keep later ones in its heap, where one
-    small survivor holds on to all below it: after a burst of misses the process would stay large.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK_BYTES)

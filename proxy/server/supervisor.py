@@ -21,8 +21,9 @@ from proxy import metrics, processes
 from proxy.server import crew
 from proxy.server.board import Board, State
 from proxy.server.control import Control
+from proxy.server.heap import map_large_blocks
 from proxy.server.respite import Respite
-from proxy.server.run import give_back_freed_memory, uvicorn_options
+from proxy.server.run import uvicorn_options
 from proxy.server.worker import WorkerServer, die_with, work
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Supervisor:
 
     def _prepare(self) -> None:
         """All that workers have in common: code, settings, shared memory."""
-        give_back_freed_memory()
+        map_large_blocks()
         self._uvicorn.load()
         # The views' modules, which otherwise each worker would import with its first request.
         get_resolver().url_patterns  # noqa: B018 - for its effect

@@ -19,6 +19,7 @@ import uvicorn
 from proxy import processes
 from proxy.server.acceptor import Acceptor
 from proxy.server.board import State
+from proxy.server.heap import Heap
 from proxy.server.protocol import HttpProtocol
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class WorkerServer(uvicorn.Server):
         self._beat_seconds = min(_BEAT_SECONDS, beat_seconds)
         self._on_ready = on_ready
         self._acceptors: list[Acceptor] = []
+        self._heap = Heap()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept."""
@@ -95,6 +97,7 @@ class WorkerServer(uvicorn.Server):
 
     def _beat(self) -> None:
         self._board.beat(processes.index(), time.monotonic())
+        self._heap.look(time.monotonic())
         asyncio.get_running_loop().call_later(self._beat_seconds, self._beat)
 
     async def _hear_out(self) -> None:
