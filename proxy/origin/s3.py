@@ -30,7 +30,8 @@ from proxy.origin.errors import (
 from proxy.origin.exchange import EVERYTHING, WHOLE, Absence, Ask, Cut, OriginAnswer
 from proxy.origin.location import DEFAULT_REGION, Location, ask_region, locate, region_of_host
 from proxy.origin.report import report, report_refusal
-from proxy.origin.signing import CredentialSource, signature
+from proxy.origin.signing import CredentialSource
+from proxy.origin.sigv4 import signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
