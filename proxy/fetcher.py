@@ -42,7 +42,7 @@ class Fetcher:
     def __init__(
         self,
         store: Store,
-        turns: Turns,
+        turns: Turns | None,
         origin: S3Origin,
         policy: Policy,
         clock: Callable[[], float],
@@ -149,11 +149,12 @@ class Fetcher:
         if flight.authorized or not flight.joinable or known_to_be_too_large:
             await self._exchange(flight, stored)
             return
-        turn = await self._turns.wait(flight, found)
-        if isinstance(turn, Found):
-            flight.succeed(Settled(turn.response, elsewhere=True, stored=True, shareable=True))
-            return
-        flight.turn = turn
+        if self._turns is not None:
+            turn = await self._turns.wait(flight, found)
+            if isinstance(turn, Found):
+                flight.succeed(Settled(turn.response, elsewhere=True, stored=True, shareable=True))
+                return
+            flight.turn = turn
         try:
             await self._ask_replicas(flight, request, stored)
         finally:
@@ -183,7 +184,7 @@ class Fetcher:
 
     def _end_turn(self, flight: Flight) -> None:
         """Let others have what was stored, or their turn."""
-        if flight.turn is not None:
+        if self._turns is not None and flight.turn is not None:
             self._turns.release(flight.turn, stored=flight.kept)
             flight.turn = None
         if flight.errand is not None:

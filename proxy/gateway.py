@@ -87,7 +87,7 @@ class Gateway:
     def __init__(
         self,
         store: Store,
-        turns: Turns,
+        turns: Turns | None,
         origin: S3Origin,
         policy: Policy,
         clock: Callable[[], float] = time.time,

@@ -30,13 +30,14 @@ from proxy.origin.errors import (
 from proxy.origin.exchange import EVERYTHING, WHOLE, Absence, Ask, Cut, OriginAnswer
 from proxy.origin.location import DEFAULT_REGION, Location, ask_region, locate, region_of_host
 from proxy.origin.report import report, report_refusal
-from proxy.origin.signing import CredentialSource
 from proxy.origin.sigv4 import signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from storages.backends.s3 import S3Storage
+
+    from proxy.origin.signing import CredentialSource
 
 logger = logging.getLogger("s3proxy.origin")
 
