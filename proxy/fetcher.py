@@ -35,6 +35,11 @@ _MOST_RESTING = 4096
 
 _NOT_MODIFIED = 304
 
+# A body of at most so many bytes is likely to be here with its head, or at once behind it; it is
+# waited for so long, because an answer that is whole costs half of one that is read along.
+_SMALL_BYTES = 64 * 1024
+_SMALL_SECONDS = 0.005
+
 
 class Fetcher:
     """Asks the origin on behalf of requests, in tasks that outlive them."""
@@ -256,14 +261,16 @@ class Fetcher:
         arrival = Arrival(
             keep_bytes=most, length=length, expects_readers=lambda: flight.expects_readers
         )
-        flight.succeed(
-            Arriving(
-                assessment.response,
-                arrival,
-                stored=storable and fits,
-                shareable=flight.may_share(assessment),
-            )
+        shareable = flight.may_share(assessment)
+        arriving = Arriving(
+            assessment.response, arrival, stored=storable and fits, shareable=shareable
         )
+        if length is None or length > min(most, _SMALL_BYTES):
+            telling = None
+            flight.succeed(arriving)
+        else:
+            loop = asyncio.get_running_loop()
+            telling = loop.call_later(_SMALL_SECONDS, flight.succeed, arriving)
         try:
             async for chunk in answer.chunks():
                 more_wanted = await arrival.add(chunk)
@@ -278,14 +285,19 @@ class Fetcher:
                     self.flights.close_to_joiners(flight)
         except OriginError as error:
             arrival.fail(error)
-            return
         except BaseException:
             arrival.fail(OriginError(Failure.BROKEN_BODY, "the proxy is stopping"))
             raise
-        arrival.finish()
-        if arrival.kept:
-            whole = storability.with_body(assessment.response, arrival.body)
-            self._keep(flight, whole, storable=flight.may_keep(assessment))
+        else:
+            arrival.finish()
+            if arrival.kept:
+                whole = storability.with_body(assessment.response, arrival.body)
+                kept = self._keep(flight, whole, storable=flight.may_keep(assessment))
+                flight.succeed(Settled(whole, stored=kept, shareable=shareable))
+        finally:
+            if telling is not None:
+                telling.cancel()
+            flight.succeed(arriving)
 
     def _keep(self, flight: Flight, response: StoredResponse, *, storable: bool) -> bool:
         """Store what a flight brought, unless that is forbidden; was it stored?

@@ -164,6 +164,9 @@ class OriginAnswer:
     async def _received(self) -> bytes:
         """What has come meanwhile; b"" at the body's end."""
         content = self._response.content
+        received = content.read_nowait()
+        if received or content.at_eof():
+            return received
         while True:
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
