@@ -176,6 +176,7 @@ class S3Origin:
         location = self._location or await self._locate()
         url = location.url(key)
         headers = {
+            "Accept": "*/*",
             # As stored, or not at all: nobody on the way may encode the object anew.
             "Accept-Encoding": "identity",
             "Via": "1.1 s3proxy",
