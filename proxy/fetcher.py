@@ -265,32 +265,14 @@ class Fetcher:
         arriving = Arriving(
             assessment.response, arrival, stored=storable and fits, shareable=shareable
         )
+        telling = None
         if length is None or length > min(most, _SMALL_BYTES):
-            telling = None
             flight.succeed(arriving)
-        else:
+        elif not answer.is_received:
             loop = asyncio.get_running_loop()
             telling = loop.call_later(_SMALL_SECONDS, flight.succeed, arriving)
         try:
-            async for chunk in answer.chunks():
-                more_wanted = await arrival.add(chunk)
-                if fits and not arrival.kept:
-                    # Larger than it said: what is stored is outdated all the same.
-                    fits = False
-                    self._keep(flight, assessment.response, storable=False)
-                    self._end_turn(flight)
-                if not more_wanted:
-                    return
-                if not arrival.joinable:
-                    self.flights.close_to_joiners(flight)
-        except OriginError as error:
-            arrival.fail(error)
-        except BaseException:
-            arrival.fail(OriginError(Failure.BROKEN_BODY, "the proxy is stopping"))
-            raise
-        else:
-            arrival.finish()
-            if arrival.kept:
+            if await self._read_along(flight, answer, arriving, fits=fits):
                 whole = storability.with_body(assessment.response, arrival.body)
                 kept = self._keep(flight, whole, storable=flight.may_keep(assessment))
                 flight.succeed(Settled(whole, stored=kept, shareable=shareable))
@@ -298,6 +280,32 @@ class Fetcher:
             if telling is not None:
                 telling.cancel()
             flight.succeed(arriving)
+
+    async def _read_along(
+        self, flight: Flight, answer: OriginAnswer, arriving: Arriving, *, fits: bool
+    ) -> bool:
+        """Take in a body; has it come whole, and was it kept? ``fits``: so far it can be."""
+        arrival = arriving.arrival
+        try:
+            async for chunk in answer.chunks():
+                more_wanted = await arrival.add(chunk)
+                if fits and not arrival.kept:
+                    # Larger than it said: what is stored is outdated all the same.
+                    fits = False
+                    self._keep(flight, arriving.response, storable=False)
+                    self._end_turn(flight)
+                if not more_wanted:
+                    return False
+                if not arrival.joinable:
+                    self.flights.close_to_joiners(flight)
+        except OriginError as error:
+            arrival.fail(error)
+            return False
+        except BaseException:
+            arrival.fail(OriginError(Failure.BROKEN_BODY, "the proxy is stopping"))
+            raise
+        arrival.finish()
+        return arrival.kept
 
     def _keep(self, flight: Flight, response: StoredResponse, *, storable: bool) -> bool:
         """Store what a flight brought, unless that is forbidden; was it stored?

@@ -349,7 +349,7 @@ class Gateway:
             response,
             handling,
             age=response.age(self._clock() if now is None else now),
-            boundary=secrets.token_hex(16),
+            boundary="" if request.range is None else secrets.token_hex(16),
             nosniff=self._nosniff,
         )
 

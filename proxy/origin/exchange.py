@@ -116,6 +116,11 @@ class OriginAnswer:
         return "Content-Length" in fields or "Transfer-Encoding" in fields
 
     @property
+    def is_received(self) -> bool:
+        """Is all of the body here already?"""
+        return self._response.connection is None
+
+    @property
     def length(self) -> int | None:
         """The body's length in bytes as announced."""
         return self._response.content_length if self._cut.take is None else self._cut.take
@@ -187,7 +192,7 @@ class OriginAnswer:
 
     def _release_if_received(self) -> None:
         """What is received whole needs no place any more, however slowly it is read."""
-        if self._response.connection is None:
+        if self.is_received:
             self._place.release()
 
     def _take_back(self) -> None:
