@@ -36,10 +36,11 @@ class Outcome:
 
 
 class Settled(Outcome):
-    """The origin said all there is to say without a body to wait for.
+    """The origin said all there is to say: there is no body to wait for.
 
-    ``response`` is the freshened stored response (``validated``), an absence, or what another
-    process fetched meanwhile (``elsewhere``), or another replica has stored (``shared``).
+    ``response`` is the freshened stored response (``validated``), an absence, a new one that is
+    whole already, or what another process fetched meanwhile (``elsewhere``), or another replica
+    has stored (``shared``).
     """
 
     def __init__(
@@ -149,8 +150,9 @@ class Flight:
         return await asyncio.shield(self._outcome)
 
     def succeed(self, outcome: Settled | Arriving) -> None:
-        """Tell everyone who waits."""
-        self._outcome.set_result(outcome)
+        """Tell everyone who waits, if nothing was told before."""
+        if not self._outcome.done():
+            self._outcome.set_result(outcome)
 
     def fail(self, error: BaseException) -> None:
         """Tell everyone who waits, if nothing better was told before."""

@@ -35,6 +35,11 @@ _MOST_RESTING = 4096
 
 _NOT_MODIFIED = 304
 
+# A body of at most so many bytes is likely to be here with its head, or at once behind it; it is
+# waited for so long, because an answer that is whole costs half of one that is read along.
+_SMALL_BYTES = 64 * 1024
+_SMALL_SECONDS = 0.005
+
 
 class Fetcher:
     """Asks the origin on behalf of requests, in tasks that outlive them."""
@@ -42,7 +47,7 @@ class Fetcher:
     def __init__(
         self,
         store: Store,
-        turns: Turns,
+        turns: Turns | None,
         origin: S3Origin,
         policy: Policy,
         clock: Callable[[], float],
@@ -149,11 +154,12 @@ class Fetcher:
         if flight.authorized or not flight.joinable or known_to_be_too_large:
             await self._exchange(flight, stored)
             return
-        turn = await self._turns.wait(flight, found)
-        if isinstance(turn, Found):
-            flight.succeed(Settled(turn.response, elsewhere=True, stored=True, shareable=True))
-            return
-        flight.turn = turn
+        if self._turns is not None:
+            turn = await self._turns.wait(flight, found)
+            if isinstance(turn, Found):
+                flight.succeed(Settled(turn.response, elsewhere=True, stored=True, shareable=True))
+                return
+            flight.turn = turn
         try:
             await self._ask_replicas(flight, request, stored)
         finally:
@@ -183,7 +189,7 @@ class Fetcher:
 
     def _end_turn(self, flight: Flight) -> None:
         """Let others have what was stored, or their turn."""
-        if flight.turn is not None:
+        if self._turns is not None and flight.turn is not None:
             self._turns.release(flight.turn, stored=flight.kept)
             flight.turn = None
         if flight.errand is not None:
@@ -255,36 +261,51 @@ class Fetcher:
         arrival = Arrival(
             keep_bytes=most, length=length, expects_readers=lambda: flight.expects_readers
         )
-        flight.succeed(
-            Arriving(
-                assessment.response,
-                arrival,
-                stored=storable and fits,
-                shareable=flight.may_share(assessment),
-            )
+        shareable = flight.may_share(assessment)
+        arriving = Arriving(
+            assessment.response, arrival, stored=storable and fits, shareable=shareable
         )
+        telling = None
+        if length is None or length > min(most, _SMALL_BYTES):
+            flight.succeed(arriving)
+        elif not answer.is_received:
+            loop = asyncio.get_running_loop()
+            telling = loop.call_later(_SMALL_SECONDS, flight.succeed, arriving)
+        try:
+            if await self._read_along(flight, answer, arriving, fits=fits):
+                whole = storability.with_body(assessment.response, arrival.body)
+                kept = self._keep(flight, whole, storable=flight.may_keep(assessment))
+                flight.succeed(Settled(whole, stored=kept, shareable=shareable))
+        finally:
+            if telling is not None:
+                telling.cancel()
+            flight.succeed(arriving)
+
+    async def _read_along(
+        self, flight: Flight, answer: OriginAnswer, arriving: Arriving, *, fits: bool
+    ) -> bool:
+        """Take in a body; has it come whole, and was it kept? ``fits``: so far it can be."""
+        arrival = arriving.arrival
         try:
             async for chunk in answer.chunks():
                 more_wanted = await arrival.add(chunk)
                 if fits and not arrival.kept:
                     # Larger than it said: what is stored is outdated all the same.
                     fits = False
-                    self._keep(flight, assessment.response, storable=False)
+                    self._keep(flight, arriving.response, storable=False)
                     self._end_turn(flight)
                 if not more_wanted:
-                    return
+                    return False
                 if not arrival.joinable:
                     self.flights.close_to_joiners(flight)
         except OriginError as error:
             arrival.fail(error)
-            return
+            return False
         except BaseException:
             arrival.fail(OriginError(Failure.BROKEN_BODY, "the proxy is stopping"))
             raise
         arrival.finish()
-        if arrival.kept:
-            whole = storability.with_body(assessment.response, arrival.body)
-            self._keep(flight, whole, storable=flight.may_keep(assessment))
+        return arrival.kept
 
     def _keep(self, flight: Flight, response: StoredResponse, *, storable: bool) -> bool:
         """Store what a flight brought, unless that is forbidden; was it stored?

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from proxy.turns import Turns
 
 _NO_DIRECTIVES = RequestDirectives()
-_PARTIAL, _NOT_MODIFIED, _GATEWAY_TIMEOUT = 206, 304, 504
+_OK, _PARTIAL, _NOT_MODIFIED, _GATEWAY_TIMEOUT = 200, 206, 304, 504
 
 
 class Recalled(NamedTuple):
@@ -87,7 +87,7 @@ class Gateway:
     def __init__(
         self,
         store: Store,
-        turns: Turns,
+        turns: Turns | None,
         origin: S3Origin,
         policy: Policy,
         clock: Callable[[], float] = time.time,
@@ -255,8 +255,14 @@ class Gateway:
     async def _settled(
         self, request: Request, outcome: Settled, reason: Forward, *, collapsed: bool
     ) -> Answer:
+        if outcome.validated:
+            status = CacheStatus.REVALIDATED
+        elif reason is Forward.BYPASS and outcome.response.status == _OK:
+            status = CacheStatus.BYPASS
+        else:
+            status = CacheStatus.MISS
         handling = Handling(
-            CacheStatus.REVALIDATED if outcome.validated else CacheStatus.MISS,
+            status,
             fwd=reason,
             fwd_status=_NOT_MODIFIED if outcome.validated else outcome.response.origin_status,
             stored=outcome.stored,
@@ -343,7 +349,7 @@ class Gateway:
             response,
             handling,
             age=response.age(self._clock() if now is None else now),
-            boundary=secrets.token_hex(16),
+            boundary="" if request.range is None else secrets.token_hex(16),
             nosniff=self._nosniff,
         )
 

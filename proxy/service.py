@@ -66,15 +66,21 @@ def build_gateway(config: Config) -> Gateway:
         max_concurrency=_own_share(config.s3_max_concurrency, config),
     )
     stored = store()
-    turns = Turns(_leases(), stored, seconds=config.request_timeout)
     return Gateway(
         stored,
-        turns,
+        _turns(config, stored),
         origin,
         policy_of(config),
         nosniff=config.nosniff,
         link=_link(config, stored),
     )
+
+
+def _turns(config: Config, stored: Store) -> Turns | None:
+    """What keeps the server's processes from asking for the same; None where there is one."""
+    if config.web_concurrency == 1 or not processes.index():
+        return None
+    return Turns(_leases(), stored, seconds=config.request_timeout)
 
 
 def _link(config: Config, stored: Store) -> Link | None:

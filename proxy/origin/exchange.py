@@ -129,6 +129,11 @@ class OriginAnswer:
         return "Content-Length" in fields and "Transfer-Encoding" not in fields
 
     @property
+    def is_received(self) -> bool:
+        """Is all of the body here already?"""
+        return self._response.connection is None
+
+    @property
     def length(self) -> int | None:
         """The body's length in bytes as announced."""
         return self._response.content_length if self._cut.take is None else self._cut.take

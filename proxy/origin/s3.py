@@ -30,12 +30,14 @@ from proxy.origin.errors import (
 from proxy.origin.exchange import EVERYTHING, WHOLE, Absence, Ask, Cut, OriginAnswer
 from proxy.origin.location import DEFAULT_REGION, Location, ask_region, locate, region_of_host
 from proxy.origin.report import report, report_refusal
-from proxy.origin.signing import CredentialSource, signature
+from proxy.origin.sigv4 import signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from storages.backends.s3 import S3Storage
+
+    from proxy.origin.signing import CredentialSource
 
 logger = logging.getLogger("s3proxy.origin")
 
@@ -174,6 +176,7 @@ class S3Origin:
         location = self._location or await self._locate()
         url = location.url(key)
         headers = {
+            "Accept": "*/*",
             # As stored, or not at all: nobody on the way may encode the object anew.
             "Accept-Encoding": "identity",
             "Via": "1.1 s3proxy",

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 for requests that go out without boto3."""
+"""The keys that requests to the origin are signed with, and where they come from."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 import boto3
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from proxy.origin.blocking import Shared
@@ -137,17 +135,3 @@ def _without_keys(reason: str) -> OriginError:
     return OriginError(
         Failure.MISCONFIGURED, f"{reason}; look at S3_CREDENTIALS", variable="S3_CREDENTIALS"
     )
-
-
-def signature(url: str, credentials: ReadOnlyCredentials | None, region: str) -> dict[str, str]:
-    """The header fields that authorize a GET of ``url``; none for an unsigned request.
-
-    Only Host and S3's own fields are signed: what a forward proxy on the way may change
-    (Via, Accept-Encoding) must not make the signature wrong. ``url`` is signed as it is: its
-    path must already be percent-encoded as S3 wants it.
-    """
-    if credentials is None:
-        return {}
-    request = AWSRequest(method="GET", url=url)
-    S3SigV4Auth(credentials, "s3", region).add_auth(request)
-    return dict(request.headers.items())

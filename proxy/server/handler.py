@@ -7,19 +7,18 @@ import contextlib
 import logging
 import time
 from email.utils import formatdate
-from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
-from django.urls import get_resolver
 from django.utils.functional import cached_property
 
 from proxy import metrics
 from proxy.access_log import log_request
 from proxy.origin.errors import OriginError
 from proxy.responses import handling_of
+from proxy.server.routes import Routes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
@@ -39,8 +38,6 @@ logger = logging.getLogger("s3proxy.server")
 
 _WITHOUT_LENGTH = frozenset({204, 304})
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
-# What is remembered of views by path.
-_REMEMBERED_PATHS, _LONGEST_PATH = 1024, 1024
 
 
 class BodyTooLargeError(Exception):
@@ -120,11 +117,11 @@ class LeanHandler(ASGIHandler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._match = lru_cache(_REMEMBERED_PATHS)(get_resolver().resolve)
+        self._match = Routes().match
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
         """Find the view by the path, which says the same each time."""
-        if hasattr(request, "urlconf") or len(request.path_info) > _LONGEST_PATH:
+        if hasattr(request, "urlconf"):
             found: ResolverMatch = super().resolve_request(request)
             return found
         match = self._match(request.path_info)

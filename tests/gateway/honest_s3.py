@@ -42,6 +42,10 @@ class ModelAnswer(OriginAnswer):
         self._s3 = s3
 
     @property
+    def is_received(self) -> bool:
+        return False
+
+    @property
     def length(self) -> int:
         return len(self._body)
 

@@ -15,7 +15,8 @@ import pytest
 from botocore.credentials import Credentials, RefreshableCredentials
 
 from proxy.origin.errors import Failure, OriginError
-from proxy.origin.signing import ChainCredentials, FixedCredentials, signature
+from proxy.origin.signing import ChainCredentials, FixedCredentials
+from proxy.origin.sigv4 import signature
 
 if TYPE_CHECKING:
     from pathlib import Path
