@@ -16,8 +16,9 @@ def main() -> None:
         ) from None
 
     if sys.argv[1:2] == ["serve"]:
-        from proxy import shared_values  # noqa: PLC0415
+        from proxy import processes, shared_values  # noqa: PLC0415
 
+        processes.open_standard_streams()
         # Before anything makes a metric.
         shared_values.install()
     execute_from_command_line(sys.argv)

@@ -9,10 +9,13 @@ What is kept for all processes hangs itself into the lists below, at import or w
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_STANDARD_ERROR = 2
 
 _index = 0
 
@@ -36,3 +39,13 @@ def become(new_index: int) -> None:
     _index = new_index
     for call in on_become:
         call(new_index)
+
+
+def open_standard_streams() -> None:
+    """See to it that what is written to standard streams that are closed goes nowhere.
+
+    Else the next file opened would get their numbers: the shared memory, for one.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        pass
+    os.close(descriptor)

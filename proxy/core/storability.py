@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -185,6 +186,25 @@ def with_body(response: StoredResponse, body: bytes) -> StoredResponse:
     return replace(response, body=body, length=len(body))
 
 
+def is_sound(response: StoredResponse) -> bool:
+    """Could assess() have made it? To be asked of what comes from elsewhere than the origin.
+
+    An answer is made of it without a second look: of fields that end the head early or frame
+    the body in another way, and of numbers that no header field can carry.
+    """
+    freshness = response.freshness
+    durations = (freshness.lifetime, freshness.stale_while_revalidate, freshness.stale_if_error)
+    names = [name for name, _ in response.fields]
+    return (
+        response.status in _UNDERSTOOD
+        and all(_is_passed(name) or name in _ADDED or name == b"vary" for name in names)
+        and len(names) == len(set(names))
+        and not any(_FORBIDDEN_IN_VALUE.search(value) for _, value in response.fields)
+        and (response.etag is None or _entity_tag_of(response.etag) is not None)
+        and all(map(math.isfinite, durations))
+    )
+
+
 def stale_from(stored: StoredResponse, now: float) -> StoredResponse:
     """The same response, stale from ``now`` on: what a soft purge leaves."""
     lifetime = min(stored.freshness.lifetime, stored.age(now))
@@ -286,9 +306,14 @@ def _date_only(date: float) -> Fields:
 
 def _entity_tag(head: OriginHead) -> str | None:
     value = head.get(b"etag")
-    if value is None or _ENTITY_TAG.fullmatch(value.encode("latin-1")) is None:
+    return None if value is None else _entity_tag_of(value)
+
+
+def _entity_tag_of(value: str) -> str | None:
+    try:
+        return value if _ENTITY_TAG.fullmatch(value.encode("latin-1")) else None
+    except UnicodeEncodeError:
         return None
-    return value
 
 
 def _last_modified(head: OriginHead) -> float | None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from proxy.cache.encoding import decode_head, encode_head
+from proxy.core.storability import is_sound
 from proxy.fleet.stream_id import StreamId
 
 if TYPE_CHECKING:
@@ -132,6 +133,9 @@ def decode(data: bytes, most_bytes: int) -> Entry:
         raise ValueError("an entry that is not what was written")
     key_end = beginning + key_length
     response = decode_head(data[key_end:body_at], body)
+    if not is_sound(response):
+        # Whoever may write to the tier is trusted with bodies, not with the framing of answers.
+        raise ValueError("a response as no origin request would have brought it")
     if flags & _HAS_BODY and response.length != body_length:
         raise ValueError("a body of another length than its head says")
     return Entry(

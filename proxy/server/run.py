@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 
 APPLICATION = "s3proxy_site.asgi:application"
 _BACKLOG = 2048
-_STANDARD_ERROR = 2
 
 
 def uvicorn_options(config: Config) -> dict[str, Any]:
@@ -47,16 +45,6 @@ def bind(config: Config) -> socket.socket:
             ("", config.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
         )
     return socket.create_server(("", config.port), backlog=_BACKLOG)
-
-
-def open_standard_streams() -> None:
-    """See to it that what is written to standard streams that are closed goes nowhere.
-
-    Else the next file opened would get their numbers: the shared memory, for one.
-    """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
-        pass
-    os.close(descriptor)
 
 
 def url_of(listener: socket.socket) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from proxy.cache.layout import Plan
+from proxy.cache.shared_store import Content, Lifetime, SharedStore
 from tests.cache.audit import audit
 from tests.core.responses import stored_response
 
@@ -100,3 +103,35 @@ def test_bookkeeping_is_small(new_cache: Callable[..., MemoryCache], entries: in
     assert cache.evictions["entries"] == 50
     assert (cache.get("49"), cache.get("50")) == (None, b"x")
     assert cache.bytes / entries < 400
+
+
+def test_a_head_that_grows_in_a_full_store_never_evicts_itself_unnoticed() -> None:
+    """Others may be used all the while, without the lock, and so be younger than it."""
+    store = SharedStore("t", Plan.of(8, 16 * 1024, 2))
+    for_ever = Lifetime(math.inf, math.inf, math.inf)
+    half = (store.plan.blocks // 2 - 2) * 128
+    freshened = store.put("freshened", Content(1, b"h" * 100, b"s" * half), for_ever)
+    assert freshened is not None
+    rest = (store._blocks.free - 1) * 128
+    other = store.put("other", Content(1, b"h" * 100, b"t" * rest), for_ever)
+    assert other is not None
+    store.ticks[other.slot] = 2**63
+    content = Content(1, b"h" * 400, b"s" * half)
+    placed = store.put("freshened", content, for_ever, freshened.body_id)
+    assert (placed is None) == (store.get("freshened", 0.0) is None)
+    audit(store)
+
+
+@pytest.mark.parametrize("size", [256 * 1024 - 1, 256 * 1024, 256 * 1024 + 1])
+def test_room_of_what_was_removed_is_given_back_whatever_the_size(
+    cache: MemoryCache, size: int
+) -> None:
+    empty = cache.bytes
+    cache.set("k", stored_response(body=b"x" * size, length=size), None)
+    for _ in range(2):
+        assert len(cache.get("k").body) == size
+    cache.delete("k")
+    # With the next change, what nobody looks at any more is let go of.
+    cache.set("other", 1, None)
+    cache.delete("other")
+    assert cache.bytes == empty

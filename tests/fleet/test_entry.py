@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.freshness import Freshness
 from proxy.fleet.entry import PART_BYTES, decode, encode
 from proxy.fleet.stream_id import StreamId
 from tests.fleet.replica import response
@@ -69,3 +74,30 @@ def test_missing_or_mixed_up_parts_are_refused(damage: object) -> None:
     data, parts = encode("k", response(b"x" * PART_BYTES + b"y"), MARK, 1.0, 1.0, TOKEN)
     with pytest.raises(ValueError, match="not what was written"):
         decode(data, MOST).with_parts(damage(parts))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fields": ((b"x-amz-meta-a", b"1\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK"),)},
+        {"fields": ((b"transfer-encoding", b"chunked"),)},
+        {"fields": ((b"content-length", b"1"),)},
+        {"fields": ((b"set-cookie", b"a=b"),)},
+        {"fields": ((b"", b"a"),)},
+        {"fields": ((b"etag", b'"1"'), (b"etag", b'"2"'))},
+        {"etag": '"a"\r\nx: y'},
+        {"etag": '"\u2603"'},
+        {"status": 101},
+        {"status": 204},
+        {"status": 299},
+        {"status": 304},
+        {"freshness": Freshness(math.inf, 0.0, 0.0)},
+        {"freshness": Freshness(10.0, math.inf, 0.0)},
+    ],
+    ids=str,
+)
+def test_what_no_origin_request_would_have_brought_is_refused(change: dict[str, Any]) -> None:
+    """The checksum keeps nobody from writing what he likes."""
+    data, _ = encode("k", replace(response(b"hello"), **change), MARK, 12.5, 3.5, TOKEN)
+    with pytest.raises(ValueError, match="no origin request"):
+        decode(data, MOST)

@@ -301,3 +301,37 @@ def test_a_worker_that_dies_while_another_is_stopped_with_the_lock_is_no_end(
             eventually(lambda: not set(workers) & set(served.worker_pids()), within=15)
         eventually(lambda: len(served.worker_pids()) == 2, within=15)
         assert served.get("/healthz").status_code == 200
+
+
+def test_a_fork_that_fails_is_tried_again(origin: ScriptedOrigin, tmp_path: Path) -> None:
+    flag = tmp_path / "no-fork"
+    code = (
+        "import errno, os, sys; sys.argv = ['manage.py', 'serve']\n"
+        "fork = os.fork\n"
+        "def limited():\n"
+        f"    if os.path.exists({str(flag)!r}): raise BlockingIOError(errno.EAGAIN, 'limit')\n"
+        "    return fork()\n"
+        "os.fork = limited\n"
+        "import manage; manage.main()\n"
+    )
+    environ = {"WEB_CONCURRENCY": "2"}
+    with Served(origin.environ() | environ, command=(sys.executable, "-c", code)) as served:
+        first, other = served.worker_pids()
+        flag.touch()
+        os.kill(first, signal.SIGKILL)
+        served.wait_for_line("no process for a worker")
+        assert served.process.poll() is None
+        assert served.worker_pids() == [other]
+        flag.unlink()
+        eventually(lambda: len(served.worker_pids()) == 2, within=15)
+
+
+def test_closed_standard_streams_are_no_door_to_what_is_shared(origin: ScriptedOrigin) -> None:
+    code = (
+        "import os, sys; os.close(1); os.close(2)\n"
+        f"os.execv({sys.executable!r}, [{sys.executable!r}, 'manage.py', 'serve'])\n"
+    )
+    with Served(origin.environ(), command=(sys.executable, "-c", code)) as served:
+        for pid in (served.process.pid, *served.worker_pids()):
+            streams = [Path(f"/proc/{pid}/fd/{number}").readlink() for number in (1, 2)]
+            assert streams == [Path(os.devnull)] * 2

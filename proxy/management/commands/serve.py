@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from admin_api import control
 from proxy import conf
-from proxy.server.run import bind, open_standard_streams, url_of
+from proxy.server.run import bind, url_of
 from proxy.server.supervisor import Supervisor
 
 logger = logging.getLogger("s3proxy.server")
@@ -23,7 +23,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002 - Django's signature
         config = conf.config()
-        open_standard_streams()
         try:
             listener = bind(config)
         except OSError as exc:
