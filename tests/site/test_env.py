@@ -186,6 +186,7 @@ def test_port_is_checked_even_where_server_addr_goes_before_it() -> None:
         ("SERVER_ADDR", "::1:80", "write an IPv6 address in brackets, as in [::1]:8080"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "write 10.0.0.0/8 for the whole network"),
         ("S3_PREFIX", "/site", "leave out the leading /"),
+        ("REDIS_URL", "redis://h/0?db=1", "without a query (a ? in a password is %3F)"),
     ],
 )
 def test_a_common_mistake_gets_a_hint(name: str, text: str, hint: str) -> None:

@@ -44,7 +44,8 @@ class Command(BaseCommand):
             port=port,
             workers=1,
             reload=not options["noreload"],
-            reload_dirs=[str(Path(__file__).resolve().parents[3])],
+            # To name some where nothing is watched would be warned of.
+            reload_dirs=None if options["noreload"] else [str(Path(__file__).resolve().parents[3])],
         )
 
 
