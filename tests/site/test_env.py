@@ -302,3 +302,20 @@ def test_no_secret_is_ever_shown(environ: dict[str, str], hidden: dict[str, str]
     warnings = env.warnings(environ, config)
     shown = repr(config) + repr(problems) + env.message(problems) + env.message(warnings)
     assert "5ecret" not in shown
+
+
+@pytest.mark.parametrize(("memory", "found"), [(2**29 - 1, ["s3proxy.W005"]), (2**29, [])])
+def test_more_than_the_memory_there_is_is_warned_of(memory: int, found: list[str]) -> None:
+    environ = {**MINIMAL, "AUTH_TOKEN": "t" * 16, "CACHE_MAX_BYTES": "512MiB"}
+    warned = env.warnings(environ, accepted(environ), memory)
+    assert [warning.id for warning in warned] == found
+    if warned:
+        assert str(warned[0]).startswith("CACHE_MAX_BYTES is '536870912'; expected less than")
+
+
+def test_the_memory_of_this_machine_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**MINIMAL, "CACHE_MAX_BYTES": str(2**55)}.items():
+        monkeypatch.setenv(name, value)
+    _config, problems, warned = env.read()
+    assert problems == []
+    assert "s3proxy.W005" in [warning.id for warning in warned]
