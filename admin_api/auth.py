@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from admin_api.endpoint import View
 
 _HOW = "the admin token is needed: X-Auth-Token: TOKEN, or Authorization: Bearer TOKEN"
+_WRONG = "this is not the admin token"
 
 
 def token_required(view: View) -> View:
@@ -34,14 +35,14 @@ def token_required(view: View) -> View:
         scope = request.scope
         offered = offered_token(scope["headers"], request.META["QUERY_STRING"].encode())
         if offered is None:
-            return _unauthorized()
+            return _unauthorized(_HOW)
         token = conf.config().auth_token
         wait = guesses.seconds_to_wait(request) if guesses.can_be_guessed(token) else None
         if wait is None:
             if hmac.compare_digest(offered, token.encode("ascii")):
                 return await view(request)
             wait = guesses.count_wrong(request)
-        return _unauthorized() if wait is None else _too_many(wait)
+        return _unauthorized(_WRONG) if wait is None else _too_many(wait)
 
     return answer
 
@@ -70,8 +71,8 @@ def offered_token(headers: Iterable[tuple[bytes, bytes]], query: bytes) -> bytes
     return None
 
 
-def _unauthorized() -> HttpResponse:
-    response = refusal(401, _HOW)
+def _unauthorized(why: str) -> HttpResponse:
+    response = refusal(401, why)
     response.headers["WWW-Authenticate"] = "Bearer"
     return response
 

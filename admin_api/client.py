@@ -31,7 +31,20 @@ class AdminError(Exception):
 
 
 class NoAnswerError(AdminError):
-    """Nobody answered, or not in time; what was asked may have been done all the same."""
+    """Nobody was there to take what was asked."""
+
+
+class UnknownOutcomeError(NoAnswerError):
+    """It was taken, but no answer came: what was asked may be done all the same."""
+
+
+class RefusedError(AdminError):
+    """An admin route answered with another status than 200; ``content`` is what it said."""
+
+    def __init__(self, message: str, url: str, content: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.url = url
+        self.content = content
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,33 +93,33 @@ class AdminClient:
         return self._exchange("GET", path, None)
 
     def post(self, path: str, content: Mapping[str, Any]) -> Reply:
-        """Send ``content`` as JSON. Raises AdminError, NoAnswerError."""
+        """Send ``content`` as JSON. Raises AdminError, of which every kind above."""
         return self._exchange("POST", path, json.dumps(content).encode("ascii"))
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> Reply:
         refusals: list[str] = []
         for url in self.urls:
             try:
-                status, answer = self._ask(url, method, path, body)
+                connection = _connect(url)
             except ConnectionRefusedError as exc:
                 refusals.append(f"{url} gave no answer: {exc}")
+                continue
+            except OSError as exc:
+                raise NoAnswerError(f"{url} gave no answer: {exc}") from exc
+            try:
+                status, answer = self._ask(connection, method, path, body)
+            except TimeoutError as exc:
+                raise UnknownOutcomeError(f"{url} gave no answer in {TIMEOUT:g} s") from exc
             except (OSError, http.client.HTTPException) as exc:
                 reason = str(exc) or type(exc).__name__
-                raise NoAnswerError(f"{url} gave no answer: {reason}") from exc
+                raise UnknownOutcomeError(f"{url} gave no answer: {reason}") from exc
             else:
                 return Reply(url, _content(url, status, answer))
         raise NoAnswerError(refusals[0])
 
-    def _ask(self, url: str, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        connection = (
-            http.client.HTTPSConnection(
-                host, parts.port, timeout=TIMEOUT, context=ssl.create_default_context()
-            )
-            if parts.scheme == "https"
-            else http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
-        )
+    def _ask(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None
+    ) -> tuple[int, bytes]:
         headers = {"Authorization": f"Bearer {self.token}", "Connection": "close"}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -117,6 +130,24 @@ class AdminClient:
             return response.status, response.read(_MAX_ANSWER_BYTES)
         finally:
             connection.close()
+
+
+def _connect(url: str) -> http.client.HTTPConnection:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    connection = (
+        http.client.HTTPSConnection(
+            host, parts.port, timeout=TIMEOUT, context=ssl.create_default_context()
+        )
+        if parts.scheme == "https"
+        else http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
+    )
+    try:
+        connection.connect()
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _content(url: str, status: int, answer: bytes) -> dict[str, Any]:
@@ -132,5 +163,6 @@ def _content(url: str, status: int, answer: bytes) -> dict[str, Any]:
     if status == http.client.UNAUTHORIZED:
         raise AdminError(f"{url} refused the token; AUTH_TOKEN must be that of the server")
     if status != _OK:
-        raise AdminError(f"{url} answered {status}: {content.get('error', 'no reason given')}")
+        error = content.get("error", "no reason given")
+        raise RefusedError(f"{url} answered {status}: {error}", url, content)
     return content

@@ -8,7 +8,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from admin_api.client import AdminError, NoAnswerError, Reply
+from admin_api.client import AdminError, NoAnswerError, Reply, UnknownOutcomeError
 from proxy.management.commands.healthcheck import ANY_ADDRESS, client_hosts
 from proxy.server.control import LIMIT_SECONDS, address, uid_of_peer
 from s3proxy_site import env
@@ -25,7 +25,7 @@ def ask(content: Mapping[str, Any]) -> Reply:
     """Send ``content`` to the server on this machine that the environment configures.
 
     Of the environment it needs SERVER_ADDR or PORT alone. Raises AdminError; NoAnswerError where
-    there is no server, or none that says what became of it.
+    there is no server, UnknownOutcomeError where none says what became of it.
     """
     config, problems = env.read_some("SERVER_ADDR", "PORT")
     if config is None:
@@ -72,7 +72,7 @@ def _exchange(connection: socket.socket, line: bytes, where: str) -> dict[str, A
         content = json.loads(answer)
     except (OSError, ValueError) as exc:
         reason = "nothing came back" if isinstance(exc, ValueError) else str(exc)
-        raise NoAnswerError(
+        raise UnknownOutcomeError(
             f"the control socket of {where} gave no answer: {reason}; see the server's log"
         ) from exc
     if not isinstance(content, dict) or "error" in content:

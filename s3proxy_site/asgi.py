@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,16 @@ if TYPE_CHECKING:
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "s3proxy_site.settings")
 django.setup(set_prefix=False)
 
-from proxy.server.handler import LeanHandler  # noqa: E402 - needs Django set up
+from proxy import processes  # noqa: E402 - needs Django set up
+from proxy.server.handler import LeanHandler  # noqa: E402
 from proxy.service import close_gateway, gateway  # noqa: E402
 from s3proxy_site.env import message  # noqa: E402
 
 if settings.S3PROXY is None:
     # Also where another server than ours imports this: status 1, the problems, no traceback.
     raise SystemExit(message(settings.S3PROXY_PROBLEMS))
+
+logger = logging.getLogger("s3proxy.server")
 
 _handler = LeanHandler()
 
@@ -52,8 +56,21 @@ async def _lifespan(
         message_type = (await receive())["type"]
         if message_type == "lifespan.startup":
             gateway()
+            _warn_of_several_processes()
             await send({"type": "lifespan.startup.complete"})
         elif message_type == "lifespan.shutdown":
             await close_gateway()
             await send({"type": "lifespan.shutdown.complete"})
             return
+
+
+def _warn_of_several_processes() -> None:
+    """uvicorn and gunicorn read WEB_CONCURRENCY too; their processes share no memory."""
+    asked = os.environ.get("WEB_CONCURRENCY", "")
+    if processes.index() or not asked.isdecimal() or int(asked) < 2:
+        return
+    logger.warning(
+        "each process of this server has a cache, limits and purges of its own: "
+        "run one, or `manage.py serve`",
+        extra={"variable": "WEB_CONCURRENCY"},
+    )

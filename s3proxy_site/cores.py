@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-_CGROUPS = Path("/sys/fs/cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_cores() -> int:
@@ -20,7 +20,7 @@ def usable_cores() -> int:
         membership = Path("/proc/self/cgroup").read_text()
     except OSError:
         return cores
-    return max(1, math.ceil(min(cores, quota(membership, _CGROUPS))))
+    return max(1, math.ceil(min(cores, quota(membership, CGROUPS))))
 
 
 def quota(membership: str, mounted: Path) -> float:
@@ -34,14 +34,14 @@ def quota(membership: str, mounted: Path) -> float:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if not controllers:
-            found += [_limit_v2(group) for group in _upwards(mounted, path)]
+            found += [_limit_v2(group) for group in upwards(mounted, path)]
         elif "cpu" in controllers.split(","):
             for root in (mounted / "cpu", mounted / controllers):
-                found += [_limit_v1(group) for group in _upwards(root, path)]
+                found += [_limit_v1(group) for group in upwards(root, path)]
     return min(found)
 
 
-def _upwards(root: Path, path: str) -> list[Path]:
+def upwards(root: Path, path: str) -> list[Path]:
     """A group's directory, with those of the groups that it is in; limits of all apply."""
     parts = [part for part in path.split("/") if part not in {"", ".."}]
     return [root.joinpath(*parts[:length]) for length in range(len(parts), -1, -1)]

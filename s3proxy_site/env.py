@@ -11,6 +11,7 @@ and so have warnings, which stop nothing:
 
     s3proxy.W001   AUTH_TOKEN is short
     s3proxy.W002   a variable nobody reads is spelled almost like one of ours
+    s3proxy.W005   CACHE_MAX_BYTES is more than the memory there is
 
 An empty value is an unset variable: templates of container hosts hand over optional variables
 as empty strings. So an empty required variable is a missing one.
@@ -18,12 +19,14 @@ as empty strings. So an empty required variable is a missing one.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
+from s3proxy_site.memory import usable_bytes
 from s3proxy_site.notation import HintedError
 from s3proxy_site.variables import VARIABLES, Variable
 
@@ -117,7 +120,7 @@ _FAMILIES = tuple({name.split("_")[0] + "_" for name in _NAMES if "_" in name})
 def read() -> tuple[Config | None, list[Problem], list[Problem]]:
     """The configuration of this process, its problems, its warnings."""
     config, problems = parse(os.environ)
-    return config, problems, warnings(os.environ, config)
+    return config, problems, warnings(os.environ, config, usable_bytes())
 
 
 def read_some(*names: str) -> tuple[Config | None, list[Problem]]:
@@ -156,14 +159,20 @@ def parse(environ: Mapping[str, str]) -> tuple[Config | None, list[Problem]]:
     return Config(**values), []
 
 
-def warnings(environ: Mapping[str, str], config: Config | None) -> list[Problem]:
-    """What works, but is probably not meant."""
+def warnings(
+    environ: Mapping[str, str], config: Config | None, memory: float = math.inf
+) -> list[Problem]:
+    """What works, but is probably not meant; ``memory`` is how many bytes there are for it."""
     found = _near_misses(environ)
     if config is None:
         return found
     if len(config.auth_token) < SHORT_TOKEN:
         expected = f"at least {SHORT_TOKEN} characters, so that nobody guesses it"
         found.append(Problem("s3proxy.W001", "AUTH_TOKEN", None, expected))
+    if config.cache_max_bytes > memory:
+        expected = f"less than the memory there is, {memory // 2**20:.0f}MiB"
+        value = str(config.cache_max_bytes)
+        found.append(Problem("s3proxy.W005", "CACHE_MAX_BYTES", value, expected))
     return found
 
 

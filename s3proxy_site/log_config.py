@@ -96,7 +96,8 @@ def logging_config(
         "loggers": {
             "s3proxy.access": {**passing, "level": "INFO"} if access_log else silent,
             "uvicorn": passing,
-            "uvicorn.error": passing,
+            # At INFO, whatever our own lines of start and stop say, in its words.
+            "uvicorn.error": passing if severity <= logging.DEBUG else quiet,
             # Our own access line says more, without the query string of these.
             "uvicorn.access": silent,
             "django.server": silent,

@@ -89,9 +89,12 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 
 
 def redis_url(text: str) -> str:
-    """`redis://` or `rediss://` URL with a host, unchanged."""
+    """`redis://` or `rediss://` URL with a host and perhaps a database number, unchanged."""
     if not re.fullmatch(r"rediss?://[!-~]+", text, re.ASCII):
         raise ValueError
+    if "?" in text:
+        # Options of the client library: a wrong one would fail at the first connection only.
+        raise HintedError("without a query (a ? in a password is %3F)")
     parts = urlsplit(text)  # raises ValueError for unbalanced brackets
     if not parts.hostname or parts.fragment or not re.fullmatch(r"(/[0-9]*)?", parts.path):
         raise ValueError

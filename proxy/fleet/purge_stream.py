@@ -108,6 +108,8 @@ class PurgeStream:
         self._task: asyncio.Task[None] | None = None
         self._left_to_senders: set[asyncio.Task[None]] = set()
         self.caught_up = asyncio.Event()
+        # What begins without a position has missed nothing that it could have stored.
+        self._counts_mistrust = False
         self._following = False
         self._lost_since = time.time()
 
@@ -254,11 +256,13 @@ class PurgeStream:
             pass
         await self._publish_what_is_owed()
         self._follow(now=True)
+        self._counts_mistrust = True
         self.caught_up.set()
 
     async def _judge_position(self, redis: Redis, first: StreamId) -> None:
         """See whether something stored here may have missed a purge."""
         at = self._position.get()
+        self._counts_mistrust = at != BEGINNING
         if at != BEGINNING and await self._holds(redis, at):
             return
         if at >= first:
@@ -356,7 +360,8 @@ class PurgeStream:
             await asyncio.sleep(_SENDER_PAUSE)
 
     def _distrust(self) -> None:
-        metrics.mistrusts.inc()
+        if self._counts_mistrust:
+            metrics.mistrusts.inc()
         self._mistrust()
 
     def _follow(self, *, now: bool) -> None:

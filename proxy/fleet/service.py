@@ -12,10 +12,12 @@ from weakref import WeakKeyDictionary
 
 from django.core.cache import caches
 
+from proxy import conf
 from proxy.fleet import metrics
 from proxy.fleet.breaker import Breaker, State
 from proxy.fleet.clients import close_clients
 from proxy.fleet.clock import FleetClock
+from proxy.fleet.errors import host_of
 from proxy.fleet.guard import Guard
 from proxy.fleet.lease import Leases
 from proxy.fleet.purge_rules import PurgeRules
@@ -34,6 +36,8 @@ logger = logging.getLogger("s3proxy.fleet")
 
 # A replica that starts while Redis cannot be reached waits so long, then serves without.
 START_SECONDS = 10.0
+# A Redis that stays away is told of so often.
+_TELL_SECONDS = 60.0
 
 _fleets: WeakKeyDictionary[asyncio.AbstractEventLoop, Fleet] = WeakKeyDictionary()
 
@@ -68,9 +72,11 @@ class Fleet:
         if lost_since is None:
             since = guard().breaker.failing_since
             return "ok" if since is None else f"failing since {_moment(since)}"
-        if not self.stream.caught_up.is_set() and not self.ready:
+        if self.ready:
+            return f"unreachable since {_moment(lost_since)}"
+        if guard().breaker.failing_since is None:
             return "catching up with the purges of other replicas"
-        return f"unreachable since {_moment(lost_since)}"
+        return f"unreachable since {_moment(lost_since)}, waiting up to {START_SECONDS:g} s for it"
 
     async def aclose(self) -> None:
         """Stop following the stream."""
@@ -80,7 +86,7 @@ class Fleet:
 @functools.cache
 def guard() -> Guard:
     """This process's guard before Redis."""
-    return Guard(Breaker(_tell("all")), Breaker(_tell("writes")))
+    return Guard(Breaker(_Teller("all").tell), Breaker(_Teller("writes").tell))
 
 
 def running() -> Fleet | None:
@@ -127,18 +133,36 @@ async def close_fleet() -> None:
     await close_clients()
 
 
-def _tell(calls: str) -> Callable[[State, str], None]:
-    """Log and count the states of a breaker, once a change."""
+class _Teller:
+    """Counts the states of a breaker, and logs them: a failure that lasts now and then."""
 
-    def change(state: State, reason: str) -> None:
-        metrics.breaker[calls].set(state.value)
+    def __init__(self, calls: str) -> None:
+        self._calls = calls
+        self._quiet_until = 0.0
+        self._is_told = False
+
+    def tell(self, state: State, reason: str) -> None:
+        """To be called with each new state of the breaker."""
+        metrics.breaker[self._calls].set(state.value)
         if state is State.OPEN:
-            metrics.breaker_opened[calls].inc()
-            logger.warning("redis is left alone", extra={"calls": calls, "reason": reason})
-        elif state is State.CLOSED:
-            logger.info("redis is asked again", extra={"calls": calls, "reason": reason})
+            metrics.breaker_opened[self._calls].inc()
+            now = time.monotonic()
+            if now >= self._quiet_until:
+                self._quiet_until = now + _TELL_SECONDS
+                self._is_told = True
+                logger.warning("redis cannot be used: %s", reason, extra=self._extra(reason))
+        elif state is State.CLOSED and self._is_told:
+            self._is_told = False
+            logger.info("redis is used again", extra=self._extra(reason))
 
-    return change
+    def _extra(self, reason: str) -> dict[str, str | None]:
+        url = conf.config().redis_url
+        return {
+            "variable": "REDIS_URL",
+            "redis": None if url is None else host_of(url),
+            "calls": self._calls,
+            "reason": reason,
+        }
 
 
 def _moment(seconds: float) -> str:

@@ -36,6 +36,8 @@ def test_a_wrong_token_is_refused(server: Served, method: str, path: str) -> Non
     response = server.request(method, path, headers={"X-Auth-Token": "wrong-token-0123"})
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == "Bearer"
+    if method != "HEAD":
+        assert response.json() == {"error": "this is not the admin token"}
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tests.origins.scripted import ScriptedOrigin
     from tests.origins.site import S3Site
+    from tests.origins.valkey_site import ValkeySite
 
 
 def doctor(environ: Mapping[str, str], **changes: str) -> CompletedProcess[str]:
@@ -202,3 +203,30 @@ def test_a_chain_without_keys_is_named(moto_site: S3Site) -> None:
     }
     done = manage("doctor", environ=environ)
     assert failed(done)["answer"].endswith("look at S3_CREDENTIALS")
+
+
+def test_a_redis_that_answers_is_told_of(moto_site: S3Site, valkey: ValkeySite) -> None:
+    done = doctor(moto_site.environ(), REDIS_URL=valkey.url)
+    assert failed(done) == {}
+    assert f"127.0.0.1:{valkey.port} answers" in line(done, "redis")
+    assert done.stdout.endswith("The origin and Redis can be used as configured.\n")
+
+
+def test_a_redis_that_refuses_is_named_without_its_password(
+    moto_site: S3Site, valkey: ValkeySite
+) -> None:
+    url = f"redis://someone:not-the-password@127.0.0.1:{valkey.port}/0"
+    done = doctor(moto_site.environ(), REDIS_URL=url)
+    found = failed(done)
+    assert list(found) == ["redis"]
+    assert "wrong user or password; look at REDIS_URL" in found["redis"]
+    assert "not-the-password" not in done.stdout + done.stderr
+
+
+def test_a_redis_that_says_nothing_is_given_up(moto_site: S3Site, own_valkey: ValkeySite) -> None:
+    own_valkey.pause()
+    try:
+        found = failed(doctor(moto_site.environ(), REDIS_URL=own_valkey.url))
+    finally:
+        own_valkey.resume()
+    assert "no answer in time; look at REDIS_URL" in found["redis"]

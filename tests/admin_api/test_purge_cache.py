@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.admin_api.conftest import TOKEN
 from tests.admin_api.run import manage
-from tests.origins.ports import refusing_port
+from tests.origins.ports import free_ports, refusing_port
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
@@ -139,3 +140,25 @@ def test_an_odd_url_is_refused(url: str) -> None:
     done = manage("purge_cache", "--all", "--url", url, environ={"AUTH_TOKEN": TOKEN})
     assert done.returncode == 1
     assert "--url takes" in done.stderr
+
+
+def test_a_purge_that_other_replicas_were_not_told_of_is_told_as_it_is(
+    serve: Serve, moto_site: S3Site
+) -> None:
+    [nobody] = free_ports(1)
+    alone = serve(moto_site, REDIS_URL=f"redis://127.0.0.1:{nobody}")
+    store(alone, moto_site, "a")
+    done = purge_cache(alone, "a", "b")
+    assert done.returncode == 1
+    assert done.stdout == f"not stored: 'b'\nPurged 1 stored response on {alone.url}.\n"
+    assert "other replicas could not be told" in done.stderr
+    assert "Nothing was purged" not in done.stderr
+
+
+def test_a_server_that_takes_a_purge_and_says_nothing_may_have_done_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        done = manage("purge_cache", "--all", "--url", url, environ={"AUTH_TOKEN": TOKEN})
+    assert done.returncode == 1
+    assert f"{url} gave no answer in 10 s; the purge may still be carried out" in done.stderr
+    assert "Nothing was purged" not in done.stderr

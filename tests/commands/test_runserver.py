@@ -41,7 +41,11 @@ def runserver(
     `configured` is the port in SERVER_ADDR where that is another.
     """
     environ = without_proxy_variables(os.environ) | origin.environ()
-    environ |= {"AUTH_TOKEN": "token-of-sixteen-chars", "PYTHONUNBUFFERED": "1"}
+    environ |= {
+        "AUTH_TOKEN": "token-of-sixteen-chars",
+        "PYTHONUNBUFFERED": "1",
+        "WEB_CONCURRENCY": "2",
+    }
     with log.open("wb") as output:
         process = subprocess.Popen(
             (PYTHON, "manage.py", "runserver", *arguments),
@@ -103,6 +107,9 @@ def test_it_serves_as_serve_does(
     assert f"http://127.0.0.1:{port}/" in written
     assert '"path": "/a"' in written
     assert "Traceback" not in written
+    # It has one process, whatever is configured, so there is nothing to warn of.
+    assert "WARNING" not in written
+    assert "WEB_CONCURRENCY" not in written
 
 
 @pytest.mark.parametrize("address", ["{port}", ":{port}", "127.0.0.1:{port}", "localhost:{port}"])

@@ -61,7 +61,7 @@ def test_a_port_that_is_taken_is_named_with_the_variable(origin: ScriptedOrigin)
         ended = run(SERVE, environ | {"SERVER_ADDR": f"127.0.0.1:{number}"})
     assert ended.returncode == 1
     assert f"127.0.0.1:{number}" in ended.stderr
-    assert "SERVER_ADDR" in ended.stderr
+    assert "Address already in use; SERVER_ADDR" in ended.stderr
     assert "Traceback" not in ended.stderr + ended.stdout
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.fleet import purge_message, purge_stream
+from proxy.fleet import metrics, purge_message, purge_stream
 from proxy.fleet.errors import FleetUnavailableError
 from proxy.fleet.position import PositionInMemory
 from proxy.fleet.stream_id import BEGINNING
@@ -64,6 +64,26 @@ async def test_a_replica_that_was_away_catches_up_before_it_follows(valkey: Valk
             assert back.applied == missed
             assert back.mistrusts == 0
             assert back.rules.mark == there.rules.mark
+
+
+def counted() -> float:
+    value: float = metrics.mistrusts._value.get()
+    return value
+
+
+async def test_a_first_start_is_not_counted_as_purges_missed(own_valkey: ValkeySite) -> None:
+    before = counted()
+    position = PositionInMemory()
+    async with joined(own_valkey.url, position=position) as first:
+        assert first.mistrusts > 0
+        await first.stream.publish(purge("a"))
+        async with joined(own_valkey.url) as second:
+            assert second.mistrusts > 0
+        assert counted() == before
+        seen = first.mistrusts
+        own_valkey.restart_empty()
+        await until(lambda: first.mistrusts > seen)
+        await until(lambda: counted() > before)
 
 
 async def test_a_replica_without_memory_knows_the_rules_but_trusts_nothing_stored(

@@ -94,11 +94,50 @@ async def test_without_redis_at_the_start_it_is_ready_after_a_while(
     own_valkey.kill()
     monkeypatch.setattr(service, "START_SECONDS", 0.3)
     async with opened(settings, own_valkey.url) as fleet:
-        assert (await told())[0] == 503
+        await until(lambda: service.guard().breaker.failing_since is not None)
+        status, text = await told()
+        assert status == 503
+        assert text.startswith("unreachable since 20")
+        assert text.endswith(", waiting up to 0.3 s for it")
         await until(lambda: fleet.ready)
         status, text = await told()
         assert status == 200
         assert text.startswith("unreachable since 20")
+
+
+async def test_a_redis_that_stays_away_is_logged_once_until_it_is_back(
+    own_valkey: ValkeySite, settings: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "s3proxy.fleet")
+
+    def lines() -> list[str]:
+        return [r.message for r in caplog.records if getattr(r, "calls", None) == "all"]
+
+    async with opened(settings, own_valkey.url) as fleet:
+        await until(lambda: fleet.stream.following)
+        for _ in range(2):
+            own_valkey.kill()
+            # It has opened, closed for a probe, and opened again.
+            rest = service.guard().breaker.failing_since
+            await until(lambda rest=rest: service.guard().breaker.failing_since != rest)  # type: ignore[misc]
+            await until(lambda: not fleet.stream.following)
+            own_valkey.start()
+            await until(lambda: fleet.stream.following)
+        assert [line.partition(":")[0] for line in lines()] == [
+            "redis cannot be used",
+            "redis is used again",
+        ]
+
+
+def test_a_failure_names_the_variable_and_the_place(own_valkey: ValkeySite) -> None:
+    with ScriptedOrigin() as origin:
+        origin.default(respond(200, b"hello"))
+        url = f"redis://somebody:hunter2hunter2@127.0.0.1:{own_valkey.port}/0"
+        with Served(origin.environ() | {"REDIS_URL": url}) as served:
+            line = served.wait_for_log(lambda record: record.get("variable") == "REDIS_URL")
+            assert line["redis"] == f"127.0.0.1:{own_valkey.port}"
+            assert line["message"] == "redis cannot be used: wrong user or password"
+            assert "hunter2" not in served.output
 
 
 def test_the_rate_limit_holds_over_two_replicas_and_without_redis(own_valkey: ValkeySite) -> None:

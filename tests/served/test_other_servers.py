@@ -75,6 +75,28 @@ def test_access_lines_are_written(plain: Served) -> None:
     assert record["path"] == "/logged"
 
 
+def warns_of_several(served: Served) -> bool:
+    return '"variable": "WEB_CONCURRENCY"' in served.output
+
+
+def test_several_processes_of_another_server_are_warned_of(hello: ScriptedOrigin) -> None:
+    # One of its own, so that the test has one process to end; the application cannot know.
+    run = "uvicorn s3proxy_site.asgi:application --no-access-log --workers 1"
+    script = f"exec {sys.executable} -m {run} --port ${{SERVER_ADDR##*:}}"
+    environ = hello.environ() | {"WEB_CONCURRENCY": "2"}
+    with Served(environ, command=("sh", "-c", script)) as served:
+        record = served.wait_for_log(lambda record: record.get("variable") == "WEB_CONCURRENCY")
+        assert record["level"] == "WARNING"
+        assert "purges of its own" in record["message"]
+
+
+def test_one_process_is_not_warned_of(plain: Served, hello: ScriptedOrigin) -> None:
+    assert not warns_of_several(plain)
+    with Served(hello.environ() | {"WEB_CONCURRENCY": "2"}) as served:
+        served.get("/a")
+        assert not warns_of_several(served)
+
+
 def test_it_stops(plain: Served) -> None:
     # The last of the module for each server.
     assert plain.terminate() in {0, -15}

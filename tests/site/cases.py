@@ -162,7 +162,7 @@ GOOD: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "REDIS_URL": [
         ("redis://valkey", {"redis_url": "redis://valkey"}),
         ("redis://valkey:6379/0", {"redis_url": "redis://valkey:6379/0"}),
-        ("rediss://u:p%40ss@[::1]:6379/1?ssl_cert_reqs=none", {}),
+        ("rediss://u:p%40ss@[::1]:6379/1", {}),
     ],
     "LOG_LEVEL": [
         (text, {"log_level": text}) for text in ("debug", "info", "warning", "error", "critical")
@@ -308,6 +308,9 @@ BAD: dict[str, list[str]] = {
         "redis://[::1",
         "redis://h/db",
         "redis://h/0#x",
+        "redis://h/0?socket_timeout=abc",
+        "redis://h?",
+        "redis://:a?b@h/0",
         "redis://h /0",
         "redis://:hunter2hunter2@",
     ],

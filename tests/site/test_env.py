@@ -186,6 +186,7 @@ def test_port_is_checked_even_where_server_addr_goes_before_it() -> None:
         ("SERVER_ADDR", "::1:80", "write an IPv6 address in brackets, as in [::1]:8080"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "write 10.0.0.0/8 for the whole network"),
         ("S3_PREFIX", "/site", "leave out the leading /"),
+        ("REDIS_URL", "redis://h/0?db=1", "without a query (a ? in a password is %3F)"),
     ],
 )
 def test_a_common_mistake_gets_a_hint(name: str, text: str, hint: str) -> None:
@@ -301,3 +302,20 @@ def test_no_secret_is_ever_shown(environ: dict[str, str], hidden: dict[str, str]
     warnings = env.warnings(environ, config)
     shown = repr(config) + repr(problems) + env.message(problems) + env.message(warnings)
     assert "5ecret" not in shown
+
+
+@pytest.mark.parametrize(("memory", "found"), [(2**29 - 1, ["s3proxy.W005"]), (2**29, [])])
+def test_more_than_the_memory_there_is_is_warned_of(memory: int, found: list[str]) -> None:
+    environ = {**MINIMAL, "AUTH_TOKEN": "t" * 16, "CACHE_MAX_BYTES": "512MiB"}
+    warned = env.warnings(environ, accepted(environ), memory)
+    assert [warning.id for warning in warned] == found
+    if warned:
+        assert str(warned[0]).startswith("CACHE_MAX_BYTES is '536870912'; expected less than")
+
+
+def test_the_memory_of_this_machine_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**MINIMAL, "CACHE_MAX_BYTES": str(2**55)}.items():
+        monkeypatch.setenv(name, value)
+    _config, problems, warned = env.read()
+    assert problems == []
+    assert "s3proxy.W005" in [warning.id for warning in warned]

@@ -23,6 +23,7 @@ logging.getLogger("s3proxy.access").info("GET /a", extra={"status": 200})
 logging.getLogger("s3proxy.origin").warning("slow")
 logging.getLogger("s3proxy.purge").debug("applied")
 logging.getLogger("uvicorn.error").info("started")
+logging.getLogger("uvicorn.error").error("no lifespan")
 logging.getLogger("uvicorn.access").info("GET /a?token=T")
 logging.getLogger("django.request").warning("Not Found: /a")
 logging.getLogger("django.request").error("Internal Server Error: /a")
@@ -63,11 +64,13 @@ def test_the_log_goes_to_standard_output_one_json_object_a_line() -> None:
 def test_the_info_level_has_what_an_operator_reads() -> None:
     lines = loggers(written("info"))
     assert lines == ["s3proxy.access", "s3proxy.origin", "uvicorn.error", "django.request"]
+    assert "started" not in "".join(written("info"))
 
 
 def test_debugging_adds_our_own_records_without_signed_headers() -> None:
     lines = written("debug")
     assert "s3proxy.purge" in loggers(lines)
+    assert "started" in "".join(lines)
     assert not [line for line in lines if "botocore" in line or "token" in line]
 
 

@@ -165,7 +165,8 @@ def test_a_connection_accepted_before_the_end_is_answered(
     serve: Serve, origin: ScriptedOrigin
 ) -> None:
     origin.default(respond(200, BODY))
-    served = serve(origin)
+    # uvicorn's own lines are for debugging.
+    served = serve(origin, LOG_LEVEL="debug")
     [old] = served.worker_pids()
     with RawConnection("127.0.0.1", served.port) as early:
         eventually(lambda: _has_accepted(old))

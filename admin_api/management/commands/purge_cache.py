@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 
 from admin_api import control_client
-from admin_api.client import AdminClient, AdminError, NoAnswerError
+from admin_api.client import (
+    AdminClient,
+    AdminError,
+    NoAnswerError,
+    RefusedError,
+    Reply,
+    UnknownOutcomeError,
+)
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
-
-    from admin_api.client import Reply
 
 
 class Command(BaseCommand):
@@ -85,6 +90,8 @@ class Command(BaseCommand):
         try:
             reply = control_client.ask(asked) if without_http else self._ask(asked, url)
             purged, not_found = _outcome(reply.content)
+        except UnknownOutcomeError as exc:
+            raise CommandError(f"{exc}; the purge may still be carried out.") from exc
         except AdminError as exc:
             raise CommandError(f"Nothing was purged: {exc}.") from exc
         for key in not_found:
@@ -92,6 +99,11 @@ class Command(BaseCommand):
         responses = f"{purged} stored response{'' if purged == 1 else 's'}"
         done = f"Marked {responses} as stale" if soft else f"Purged {responses}"
         self.stdout.write(f"{done} on {reply.url}.")
+        if "error" in reply.content:
+            raise CommandError(
+                "The other replicas could not be told, as Redis is unavailable. The server tells "
+                "them once Redis is back, if it lives so long; else purge again."
+            )
         if reply.content.get("replicas") is False:
             raise CommandError(
                 "Other replicas were not told, and what they share through Redis still has what "
@@ -102,6 +114,11 @@ class Command(BaseCommand):
         """Over HTTP, else by the control socket; raises AdminError."""
         try:
             return AdminClient.from_environment(url).post("/cache/purge", asked)
+        except RefusedError as exc:
+            if "purged" not in exc.content:
+                raise
+            # Carried out there, but the other replicas were not told.
+            return Reply(exc.url, exc.content)
         except NoAnswerError as exc:
             if url is not None:
                 raise
@@ -109,7 +126,11 @@ class Command(BaseCommand):
             try:
                 return control_client.ask(asked)
             except NoAnswerError as also:
-                raise NoAnswerError(f"{exc}; {also}") from also
+                unknown = isinstance(exc, UnknownOutcomeError) or isinstance(
+                    also, UnknownOutcomeError
+                )
+                kind = UnknownOutcomeError if unknown else NoAnswerError
+                raise kind(f"{exc}; {also}") from also
 
 
 def _outcome(content: dict[str, Any]) -> tuple[int, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +35,17 @@ class Command(BaseCommand):
             except ValueError as exc:
                 raise CommandError(f"{options['address']!r} is no address: {exc}") from exc
         host = host or "127.0.0.1"
+        # The process that serves after a change of the code is told by the same way.
+        os.environ["WEB_CONCURRENCY"] = "1"
         self.stdout.write(f"http://{host}:{port}/ (quit with Ctrl-C)")
         uvicorn.run(
             **uvicorn_options(config),
             host=host,
             port=port,
+            workers=1,
             reload=not options["noreload"],
-            reload_dirs=[str(Path(__file__).resolve().parents[3])],
+            # To name some where nothing is watched would be warned of.
+            reload_dirs=None if options["noreload"] else [str(Path(__file__).resolve().parents[3])],
         )
 
 

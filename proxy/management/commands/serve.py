@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -26,8 +27,11 @@ class Command(BaseCommand):
         try:
             listener = bind(config)
         except OSError as exc:
+            # The exception's own text has the address again, as Python writes it. A host name
+            # that has none has a number that is not the system's.
+            reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror
             raise CommandError(
-                f"cannot listen on {config.host or '*'}:{config.port}: {exc.strerror}; "
+                f"cannot listen on {config.host or '*'}:{config.port}: {reason}; "
                 "SERVER_ADDR or PORT says where"
             ) from exc
         where = f"{config.host or '*'}:{listener.getsockname()[1]}"
