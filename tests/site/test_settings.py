@@ -89,8 +89,8 @@ def test_the_object_cache_has_the_configured_bounds() -> None:
     assert options == {
         "MAX_ENTRIES": config().cache_capacity,
         "MAX_BYTES": config().cache_max_bytes,
-        # The parent, and each worker with its successor.
-        "PROCESSES": 1 + 2 * config().web_concurrency,
+        # The parent, each worker with its successor, and who answers on the control socket.
+        "PROCESSES": 2 + 2 * config().web_concurrency,
     }
 
 
