@@ -274,7 +274,8 @@ class Supervisor:
         self._was_ready = self._was_ready or (seen is not None and seen.state >= State.READY)
         del self._workers[worker.index]
         self._board.wipe(worker.index)
-        self._forget(worker.index)
+        if not self._stopping:
+            self._forget(worker.index)
         facts = {"worker": worker.index, "pid": worker.pid, "status": status}
         if worker.kill_at is not None:
             logger.info("worker stopped", extra=facts | {"reason": worker.reason})

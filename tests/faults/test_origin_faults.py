@@ -13,6 +13,7 @@ from tests.faults.metrics import Counters
 from tests.origins import ScriptedOrigin, Step, conditional, respond
 from tests.raw_http import NoResponse, RawConnection, RawResponse
 from tests.served.process import Served
+from tests.server.conversation import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +96,8 @@ def what_is_logged_and_counted(case: Case, proxy: Served, counted: Counters) -> 
         {} if case.reason is None else {case.reason: 1}
     )
     assert counted.total("proxy_origin_retries_total") == case.retries
-    assert counted.gauge("proxy_origin_under_way") == 0
+    # The connection is let go of once the client has been told.
+    eventually(lambda: Counters(proxy).gauge("proxy_origin_under_way") == 0)
     proxy.wait_for_log(lambda record: record.get("path") == f"/{case.slug}")
     told = [record for record in proxy.json_lines() if record.get("key") == case.slug]
     if case.reason is None:
