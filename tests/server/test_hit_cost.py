@@ -109,8 +109,10 @@ def cost_of_a_known_head(front: Front) -> Counter[str]:
     protocol, transport = connected(front)
     for _ in range(3):
         protocol.data_received(HEAD)
-    counts = counted(lambda: protocol.data_received(HEAD))
-    assert len(transport.packets) == 4
+    # The least of some: now and then a clock has moved on, and something is written anew.
+    costs = [counted(lambda: protocol.data_received(HEAD)) for _ in range(5)]
+    counts = min(costs, key=Counter.total)
+    assert len(transport.packets) == 8
     assert len({len(packet) for packet in transport.packets}) == 1
     protocol.connection_lost(None)
     return counts

@@ -302,7 +302,7 @@ def test_what_a_stopped_worker_has_locked_does_not_hold_up_the_parent(
             eventually(lambda: state_of(victim) == "T")
             assert send(served.port, b'{"keys": ["a"]}\n')["keys"] == 1
         assert _pids_gone(victim)
-        assert '"hung"' in served.output
+        served.wait_for_line('"hung"')
 
 
 def _pids_gone(pid: int) -> bool:
