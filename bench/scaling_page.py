@@ -17,6 +17,8 @@ _WORKLOADS = (
     "hit-1k", "workers", "purge-workers", "replicas-1", "replicas-2", "replicas-3", "l2",
     "purge-replicas",
 )  # fmt: skip
+# As --only takes them.
+WORKLOADS = frozenset({"hit-1k", "workers", "purge-workers", "replicas", "l2", "purge-replicas"})
 _NOTHING = "`make bench`, run whole, writes what it measures here."
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from bench.errors import BenchError
 from bench.measurement import Outcome, Side, Spread, at_least
-from bench.report import LATEST, Report
-from bench.scaling_page import PAGE, page
+from bench.report import Report, about_scaling
+from bench.scaling_page import PAGE, WORKLOADS, page
+from bench.workloads import workloads
 
 EMPTY = "".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in ("measured", "loads", "tier"))
 
@@ -29,8 +30,7 @@ def outcome(name: str, median: float = 1.5) -> Outcome:
 
 def test_the_page_in_the_repository_is_up_to_date() -> None:
     """`python -m bench.report` brings it up to date."""
-    latest = json.loads(LATEST.read_text()) if LATEST.exists() else None
-    assert page(PAGE.read_text(), latest) == PAGE.read_text()
+    assert page(PAGE.read_text(), about_scaling()) == PAGE.read_text()
 
 
 def test_outcomes_about_scaling_are_in_the_page_with_their_servers() -> None:
@@ -63,3 +63,7 @@ def test_without_a_whole_run_there_are_no_figures_of_one() -> None:
 def test_a_page_without_a_marker_is_refused() -> None:
     with pytest.raises(BenchError, match="<!-- tier -->"):
         page(EMPTY.replace("<!-- tier -->", ""), None)
+
+
+def test_the_workloads_of_the_page_are_workloads() -> None:
+    assert {row.name for row in workloads()} >= WORKLOADS
