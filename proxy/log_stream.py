@@ -111,7 +111,10 @@ class LineHandler(logging.StreamHandler[TextIO]):
                 rest = rest[os.write(self._fd, rest) :]
             except BlockingIOError:
                 # Somebody else, who has the same stream, made it non-blocking.
-                select.select([], [self._fd], [])
+                # Not select(), which knows no descriptor over 1,023.
+                writable = select.poll()
+                writable.register(self._fd, select.POLLOUT)
+                writable.poll()
 
 
 def _descriptor(stream: TextIO) -> int | None:

@@ -130,7 +130,7 @@ async def test_a_full_pipe_that_does_not_block_loses_nothing() -> None:
         handler = LineHandler(stream)
         for _ in range(600):
             handler.add_line(b"z" * 100 + b"\n")
-        thread = threading.Thread(target=read)
+        thread = threading.Thread(target=read, daemon=True)
         thread.start()
         for _ in range(2400):
             handler.add_line(b"z" * 100 + b"\n")
