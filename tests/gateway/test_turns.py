@@ -49,6 +49,14 @@ class Workers:
 
         return asyncio.create_task(ask())
 
+    async def until_waiting(self, worker: int) -> None:
+        """Wait until a worker has a flight, which has looked whose turn it is."""
+        flights = self.gateways[worker]._fetcher.flights
+        await self._proxy.until(lambda: len(flights) == 1)
+        # Its task runs with the next turn of the loop, up to its first pause.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
     async def aclose(self) -> None:
         for gateway in self.gateways:
             await gateway.aclose()
@@ -70,7 +78,7 @@ async def test_a_cold_key_is_asked_for_by_one_of_them(
     first = workers.begin(0)
     await origin.until_requests(1)
     second = workers.begin(1)
-    await asyncio.sleep(0.05)
+    await workers.until_waiting(1)
     gate.open()
     assert (await first).body == b"whole"
     reply = await second
@@ -89,7 +97,7 @@ async def test_a_stale_key_is_validated_by_one_of_them(
     first = workers.begin(0)
     await origin.until_requests(2)
     second = workers.begin(1)
-    await asyncio.sleep(0.05)
+    await workers.until_waiting(1)
     gate.open()
     assert (await first).cache == "REVALIDATED"
     assert (await second).body == b"whole"
@@ -114,7 +122,7 @@ async def test_nobody_waits_for_what_is_not_stored(
     first = workers.begin(0)
     await origin.until_requests(1)
     second = workers.begin(1)
-    await asyncio.sleep(0.05)
+    await workers.until_waiting(1)
     assert origin.count("k") == 1
     gate.open()
     assert (await asyncio.wait_for(second, 2)).body == b"own"
@@ -148,7 +156,7 @@ async def test_one_that_waits_when_a_purge_comes_gets_the_new_version(
     first = workers.begin(0)
     await origin.until_requests(1)
     second = workers.begin(1)
-    await asyncio.sleep(0.02)
+    await workers.until_waiting(1)
     await workers.gateways[0].purge(Purge(frozenset({"k"})))
     assert (await asyncio.wait_for(second, 2)).body == b"new"
     gate.open()
@@ -160,7 +168,7 @@ async def test_a_dead_workers_turn_ends_at_once(workers: Workers, origin: Script
     lease = workers.leases.take("k", workers.store.purge_log.sequence, time.monotonic(), 1000)
     assert lease is not None
     waiting = workers.begin(0)
-    await asyncio.sleep(0.05)
+    await workers.until_waiting(0)
     assert origin.count("k") == 0
     workers.leases.forget_process(0)
     assert (await asyncio.wait_for(waiting, 2)).body == b"whole"
