@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 from typing import TYPE_CHECKING
 from weakref import ref
 
@@ -69,6 +70,7 @@ async def test_a_hit_is_answered(door: FastDoor, proxy: Proxy) -> None:
     assert b"\r\nx-cache: HIT\r\n" in head
 
 
+@pytest.mark.parametrize("in_hand", [True, False], ids=["in hand", "in the store alone"])
 @pytest.mark.parametrize(
     "fields",
     [
@@ -84,13 +86,15 @@ async def test_a_hit_is_answered(door: FastDoor, proxy: Proxy) -> None:
     ],
 )
 async def test_each_moment_it_says_what_the_gateway_says(
-    door: FastDoor, proxy: Proxy, fields: tuple[tuple[bytes, bytes], ...]
+    door: FastDoor, proxy: Proxy, fields: tuple[tuple[bytes, bytes], ...], in_hand: bool
 ) -> None:
     await proxy.get("k")
     for _ in range(40):
         proxy.clock.advance(0.26)
-        recalled = proxy.gateway.recall(Request.from_fields("GET", "k", fields))
+        if not in_hand:
+            proxy.cache._local.clear()
         found = asked(door, *fields)
+        recalled = proxy.gateway.recall(Request.from_fields("GET", "k", fields))
         if recalled is None:
             assert found is None
         else:
@@ -207,6 +211,23 @@ async def test_room_taken_is_given_back(door: FastDoor, proxy: Proxy) -> None:
         await proxy.get("k")
         asked(door)
     assert door._replies.bytes == pytest.approx(once, abs=10)
+
+
+@pytest.mark.parametrize("size", [0, 1, 16_384, 16_385, 262_143, 262_144])
+async def test_a_body_of_any_size_is_given_out_again_and_again(
+    proxy: Proxy, door: FastDoor, origin: ScriptedOrigin, size: int
+) -> None:
+    body = random.Random(size).randbytes(size)
+    origin.on("sized", respond(200, body, FIELDS))
+    await proxy.get("sized")
+    for turn in range(60):
+        if turn % 20 == 0:
+            proxy.cache._local.clear()
+        found = asked(door, target=b"/sized")
+        assert found is not None
+        assert found[2] == body
+    await proxy.gateway.purge(Purge(everything=True))
+    assert asked(door, target=b"/sized") is None
 
 
 async def test_remembering_keeps_no_body_alive(door: FastDoor, proxy: Proxy) -> None:
