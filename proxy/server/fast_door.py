@@ -5,32 +5,31 @@ same. That is until the second changes in Age or in the remaining freshness, and
 very same response is stored. Of most answers the gateway knows beforehand that nothing else will
 change while they are fresh; then it is asked for these two alone.
 
-Answers are remembered twice: by what has a say in them, and by the bytes of whole request heads,
-for the client that asks again in the same words. Both memories are bounded.
+Answers that are asked for again are remembered twice: by what has a say in them, and by the bytes
+of whole request heads, for the client that asks in the same words. Of a head that is new only in
+its first line, as those of one browser are, the rest is known. All memories are bounded.
 """
 
 from __future__ import annotations
 
-import http
-from collections import OrderedDict
-from dataclasses import replace
+import re
 from itertools import cycle
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from weakref import ref
 
 from proxy.answer import from_memory
 from proxy.core.cache_key import InvalidTarget, object_key
-from proxy.core.messages import Everything, Request
-from proxy.core.ranges import ByteRange
+from proxy.core.messages import Request
+from proxy.server.remembered import Remembered, Seen
+from proxy.server.reply import Reply
 
 if TYPE_CHECKING:
-    from proxy.access_log import LinePieces
-    from proxy.core.messages import Fields, StoredResponse
-    from proxy.gateway import Gateway, Recalled
+    from proxy.core.messages import StoredResponse
+    from proxy.gateway import Gateway
+    from proxy.server.reply import Asked, AskedFields
 
 Lines = tuple[bytes, ...]
 _Fields = list[tuple[bytes, bytes]]
-_Asked = tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]
 
 # What answers, and heads, may take of memory in bytes, and what a request may be to be worth
 # remembering: a client that makes up targets and fields must not fill memory.
@@ -38,109 +37,20 @@ _ROOM = 16 * 2**20
 _LONGEST_ASKED = 2048
 # What an answer takes beside its encoded head (sys.getsizeof, 64-bit CPython 3.11-3.13).
 _REPLY_BYTES = 1100
+_HEAD_BYTES = 260
+_FIELD_BYTES = 128
 # Of bodies that this process does not have in hand one in so many is taken in hand, so that those
 # asked for again and again come to be. The others are copied from the store as they are needed,
 # which for a body up to here is no slower.
 _TAKEN_IN_HAND = 16
 _SMALL_BODY_BYTES = 16 * 1024
-_HEAD_BYTES = 260
-_FIELD_BYTES = 128
 
 # A request with a body has more to be read, which is the application's server's to do.
 _OF_A_BODY = frozenset({b"content-length", b"transfer-encoding"})
 
 _METHODS = {b"GET": "GET", b"HEAD": "HEAD"}
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class Remembered(OrderedDict[K, tuple[V, int]]):
-    """Values with their sizes by key, together of at most ``limit`` bytes; first in, first out."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self._limit = limit
-        self.bytes = 0
-
-    def remember(self, key: K, value: V, size: int) -> None:
-        """Remember a value of ``size`` bytes; forgets others to have room for it."""
-        replaced = self.pop(key, None)
-        if replaced is not None:
-            self.bytes -= replaced[1]
-        self[key] = (value, size)
-        self.bytes += size
-        while self.bytes > self._limit:
-            _, (_, freed) = self.popitem(last=False)
-            self.bytes -= freed
-
-
-class Reply:
-    """An answer on the wire: ``head``, the request id, an empty line, the body.
-
-    ``head`` is as it has to be until ``valid_until``. The body is made of ``segments`` of the
-    stored one, which is not kept alive by this, and where ``at`` is not None is ``size`` bytes
-    from there in the store.
-    """
-
-    __slots__ = (
-        "_after",
-        "_asked",
-        "_before",
-        "_decided_until",
-        "_kept",
-        "at",
-        "handling",
-        "head",
-        "key",
-        "log_pieces",
-        "segments",
-        "size",
-        "slot",
-        "status",
-        "stored",
-        "valid_until",
-        "version",
-        "whole",
-    )
-
-    def __init__(self, asked: _Asked, key: str, recalled: Recalled) -> None:
-        self._asked = asked
-        self.key = key
-        # What its lines in the access log have in common, once there is one.
-        self.log_pieces: LinePieces | None = None
-        self.status = recalled.head.status
-        self.segments = recalled.head.segments
-        found = recalled.found
-        # Is the body the very one stored?
-        self.whole = recalled.body is found.response.body
-        self.handling = recalled.handling
-        self.stored = ref(found.response)
-        self._kept = replace(found.response, body=None)
-        self.slot, self.version = found.slot, found.version
-        self.at, self.size = _place_of_body(recalled)
-        self.valid_until = recalled.valid_until
-        self._decided_until = recalled.decided_until
-        self._before, told, self._after = _encoded(recalled)
-        self.head = self._before + told + self._after
-
-    @property
-    def method(self) -> str:
-        """The method of the requests that it answers."""
-        return self._asked[0].decode("ascii")
-
-    @property
-    def path(self) -> str:
-        """Their target's path, percent-encoded."""
-        return self._asked[1].partition(b"?")[0].decode("ascii", "backslashreplace")
-
-    def retell(self, gateway: Gateway, now: float) -> bool:
-        """Bring the head up to ``now``; false where the gateway has to decide anew."""
-        if now >= self._decided_until:
-            return False
-        fields, self.handling, self.valid_until = gateway.retell(self._kept, now)
-        self.head = self._before + _lines(fields) + self._after
-        return True
+# Request lines that no parser could read in another way.
+_LINE = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*) HTTP/1\.1")
 
 
 class FastDoor:
@@ -155,8 +65,11 @@ class FastDoor:
         self._use, self._read = gateway.use, gateway.read
         self._turn = cycle(range(_TAKEN_IN_HAND)).__next__
         self._prefix = prefix
-        self._replies: Remembered[_Asked, Reply] = Remembered(room)
+        self._replies: Remembered[Asked, Reply] = Remembered(room)
         self._heads: Remembered[bytes, tuple[Reply, Lines]] = Remembered(room)
+        # What heads are behind their first line: the fields that have a say, and Lines.
+        self._rests: Remembered[bytes, tuple[AskedFields, Lines]] = Remembered(room // 16)
+        self._seen = Seen()
         self._answer_to = self._heads.get
 
     def answer(
@@ -166,7 +79,11 @@ class FastDoor:
 
         ``fields`` are those that have a say: the framing's and READ_FIELDS.
         """
-        asked = (method, target, tuple([field for field in fields if field[0] != b"host"]))
+        return self._answer(
+            (method, target, tuple([field for field in fields if field[0] != b"host"]))
+        )
+
+    def _answer(self, asked: Asked) -> tuple[Reply, bytes | memoryview] | None:
         found = self._replies.get(asked)
         if found is not None:
             reply = found[0]
@@ -182,7 +99,7 @@ class FastDoor:
         """
         found = self._answer_to(head)
         if found is None:
-            return None
+            return self._answer_line(head)
         reply, lines = found[0]
         body = self._body(reply)
         return None if body is None else (reply, body, lines)
@@ -193,8 +110,30 @@ class FastDoor:
         They are to be one request without a body, whole and sound, from a connection that was
         waiting for one. ``lines`` are values of its fields that the caller will want to know.
         """
-        if len(head) <= _LONGEST_ASKED:
+        if len(head) > _LONGEST_ASKED:
+            return
+        if reply.lasts:
             self._heads.remember(head, (reply, lines), len(head) + _HEAD_BYTES)
+        rest = head.partition(b"\r\n")[2]
+        if rest not in self._rests:
+            fields = reply.asked[2]
+            self._rests.remember(rest, (fields, lines), len(rest) + _size(fields) + _HEAD_BYTES)
+
+    def _answer_line(self, head: bytes) -> tuple[Reply, bytes | memoryview, Lines] | None:
+        """As answer_head(), of a head of which all but the first line is known."""
+        line, _, rest = head.partition(b"\r\n")
+        known = self._rests.get(rest)
+        asked = _LINE.fullmatch(line) if known is not None else None
+        if known is None or asked is None:
+            return None
+        fields, lines = known[0]
+        found = self._answer((asked[1], asked[2], fields))
+        if found is None:
+            return None
+        reply, body = found
+        if reply.lasts:
+            self.remember_head(head, reply, lines)
+        return reply, body, lines
 
     def _body(self, reply: Reply) -> bytes | memoryview | None:
         """A reply's body, where the gateway would still give this reply; brings it up to now."""
@@ -224,7 +163,7 @@ class FastDoor:
         reply.stored = ref(found.response)
         return found.response
 
-    def _ask(self, asked: _Asked) -> tuple[Reply, bytes | memoryview] | None:
+    def _ask(self, asked: Asked) -> tuple[Reply, bytes | memoryview] | None:
         method, target, fields = asked
         if method not in _METHODS or any(name in _OF_A_BODY for name, _ in fields):
             return None
@@ -237,40 +176,12 @@ class FastDoor:
         if recalled is None:
             return None
         reply = Reply(asked, key, recalled)
-        size = len(target) + sum([len(value) + _FIELD_BYTES for _, value in fields])
-        if size <= _LONGEST_ASKED:
+        size = len(target) + _size(fields)
+        if size <= _LONGEST_ASKED and self._seen.again(asked):
+            reply.last(recalled.found)
             self._replies.remember(asked, reply, size + 2 * len(reply.head) + _REPLY_BYTES)
         return reply, recalled.body
 
 
-def _place_of_body(recalled: Recalled) -> tuple[int | None, int]:
-    """Where an answer's body begins in the store, None where it is not in one piece; its bytes."""
-    segments, found = recalled.head.segments, recalled.found
-    if not segments:
-        # Nothing, which is anywhere.
-        return 0, 0
-    if len(segments) == 1 and found.body_at is not None:
-        only = segments[0]
-        if isinstance(only, ByteRange):
-            return found.body_at + only.first, only.length
-        if isinstance(only, Everything):
-            return found.body_at, len(found.response.body or b"")
-    return None, 0
-
-
-def _encoded(recalled: Recalled) -> tuple[bytes, bytes, bytes]:
-    """Status line and fields, up to where the request id goes: before, of, after the cache's."""
-    head, told = recalled.head, recalled.told
-    line = b"HTTP/1.1 %d %b\r\n" % (head.status, http.HTTPStatus(head.status).phrase.encode())
-    at = _place(told, head.fields)
-    after = head.fields[at + len(told) :]
-    return line + _lines(head.fields[:at]), _lines(told), _lines(after) + b"x-request-id: "
-
-
-def _place(part: Fields, whole: Fields) -> int:
-    """Where ``part`` begins in ``whole``."""
-    return next(at for at in range(len(whole)) if whole[at : at + len(part)] == part)
-
-
-def _lines(fields: Fields) -> bytes:
-    return b"".join([b"%b: %b\r\n" % field for field in fields])
+def _size(fields: AskedFields) -> int:
+    return sum([len(value) + _FIELD_BYTES for _, value in fields])
