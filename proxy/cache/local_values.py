@@ -26,11 +26,15 @@ _LARGEST_BODY = 256 * 1024
 
 
 class Found(NamedTuple):
-    """A value with where it is stored: current as long as the slot has that version."""
+    """A value with where it is stored: current as long as the slot has that version.
+
+    ``body_at`` as in Placed.
+    """
 
     value: Any
     slot: int
     version: int
+    body_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class LocalValues:
 
     def add(self, key: str, value: Any, placed: Placed, lifetime: Lifetime) -> Found:
         """Hold the value for others too, if it is immutable and not too large."""
-        found = Found(value, placed.slot, placed.version)
+        found = Found(value, placed.slot, placed.version, placed.body_at)
         if not is_immutable(value):
             self.drop(key)
             return found

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from proxy.clients import Client
     from proxy.server.deadlines import Deadlines
-    from proxy.server.fast_door import Lines, Reply
+    from proxy.server.fast_door import Lines
+    from proxy.server.reply import Reply
 
 
 # Up to here copying head and body into one buffer costs less than handing over two.
