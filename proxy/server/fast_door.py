@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 from weakref import ref
 
 from proxy.answer import from_memory
+from proxy.cache.seen import Seen
 from proxy.core.cache_key import InvalidTarget, object_key
 from proxy.core.messages import Request
-from proxy.server.remembered import Remembered, Seen
+from proxy.server.remembered import Remembered
 from proxy.server.reply import Reply
 
 if TYPE_CHECKING:

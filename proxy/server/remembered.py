@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import OrderedDict
 from typing import TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-_SEEN = 1 << 16
 
 
 class Remembered(OrderedDict[K, tuple[V, int]]):
@@ -30,23 +27,3 @@ class Remembered(OrderedDict[K, tuple[V, int]]):
         while self.bytes > self._limit:
             _, (_, freed) = self.popitem(last=False)
             self.bytes -= freed
-
-
-class Seen:
-    """Tells what is seen again from what comes once; forgets after some ten thousand others.
-
-    In so many words of memory, whatever comes: what has the place and the hash of something else
-    is taken for it, now and then.
-    """
-
-    def __init__(self) -> None:
-        self._hashes = array("q", bytes(8 * _SEEN))
-
-    def again(self, value: object) -> bool:
-        """Was it seen before? From now on it was."""
-        hashed = hash(value)
-        place = hashed & (_SEEN - 1)
-        if self._hashes[place] == hashed:
-            return True
-        self._hashes[place] = hashed
-        return False
