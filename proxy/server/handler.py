@@ -15,15 +15,16 @@ from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.utils.functional import cached_property
 
 from proxy import metrics
+from proxy.access_log import is_on as access_log_is_on
 from proxy.access_log import log_request
 from proxy.origin.errors import OriginError
-from proxy.responses import handling_of
+from proxy.responses import fields_of, handling_of
 from proxy.server.routes import Routes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 
-    from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+    from django.http import HttpRequest, HttpResponse, HttpResponseBase
     from django.urls import ResolverMatch
 
     Scope = dict[str, Any]
@@ -119,14 +120,16 @@ class LeanHandler(ASGIHandler):
         super().__init__()
         self._match = Routes().match
 
-    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+    def resolve_request(  # type: ignore[override]
+        self, request: HttpRequest
+    ) -> ResolverMatch | tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]:
         """Find the view by the path, which says the same each time."""
         if hasattr(request, "urlconf"):
             found: ResolverMatch = super().resolve_request(request)
             return found
-        match = self._match(request.path_info)
-        request.resolver_match = match
-        return match
+        request.resolver_match = match = self._match(request.path_info)
+        # Unpacked by Django, which takes a ResolverMatch four calls.
+        return match.func, match.args, match.kwargs
 
     def make_view_atomic(self, view: Any) -> Any:
         """The view: there is no database to have transactions."""
@@ -137,46 +140,31 @@ class LeanHandler(ASGIHandler):
         started = time.perf_counter()
         request = LeanRequest(scope, receive)
         chain: AsyncView = self._middleware_chain  # type: ignore[attr-defined]
-        response = await chain(request)
+        response: Any = await chain(request)
         sender = _Sender(send)
         complete = False
         try:
-            complete = await self._respond(request, response, receive, sender)
+            if response.streaming:
+                await sender.start(response, fields_of(response))
+                complete = await self._stream(request, response, receive, sender)
+            else:
+                await _send_whole(request, response, sender)
+                complete = True
         finally:
             _close(response)
             metrics.bytes_served.inc(sender.body_bytes)
-            log_request(
-                method=scope["method"],
-                path=scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
-                status=response.status_code,
-                sent_bytes=sender.body_bytes,
-                seconds=time.perf_counter() - started,
-                client=scope.get("s3proxy.client", "-"),
-                handling=handling_of(response),
-                request_id=scope.get("s3proxy.request_id"),
-                complete=complete,
-            )
-
-    async def _respond(
-        self, request: LeanRequest, response: Any, receive: Receive, sender: _Sender
-    ) -> bool:
-        """Send a response; did all of it go out?"""
-        body_is_sent = request.method != "HEAD"
-        if not response.streaming:
-            content = response.content
-            # Nothing to send for a HEAD says nothing of what a GET would be sent.
-            known = content or body_is_sent
-            if (
-                known
-                and "Content-Length" not in response
-                and response.status_code not in _WITHOUT_LENGTH
-            ):
-                response["Content-Length"] = str(len(content))
-            await sender.start(response)
-            await sender.body(content if body_is_sent else b"", more=False)
-            return True
-        await sender.start(response)
-        return await self._stream(request, response, receive, sender)
+            if access_log_is_on():
+                log_request(
+                    method=scope["method"],
+                    path=scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
+                    status=response.status_code,
+                    sent_bytes=sender.body_bytes,
+                    seconds=time.perf_counter() - started,
+                    client=scope.get("s3proxy.client", "-"),
+                    handling=handling_of(response),
+                    request_id=scope.get("s3proxy.request_id"),
+                    complete=complete,
+                )
 
     async def _stream(
         self, request: LeanRequest, response: Any, receive: Receive, sender: _Sender
@@ -212,6 +200,20 @@ def _close(response: HttpResponseBase) -> None:
     response.closed = True
 
 
+async def _send_whole(request: LeanRequest, response: HttpResponse, sender: _Sender) -> None:
+    content, fields = response.content, fields_of(response)
+    body_is_sent = request.method != "HEAD"
+    if (
+        # Nothing to send for a HEAD says nothing of what a GET would be sent.
+        (content or body_is_sent)
+        and b"content-length" not in fields
+        and response.status_code not in _WITHOUT_LENGTH
+    ):
+        fields[b"content-length"] = b"%d" % len(content)
+    await sender.start(response, fields)
+    await sender.body(content if body_is_sent else b"", more=False)
+
+
 class _Sender:
     """Sends one response and counts its body's bytes."""
 
@@ -219,12 +221,10 @@ class _Sender:
         self._send = send
         self.body_bytes = 0
 
-    async def start(self, response: HttpResponse | StreamingHttpResponse) -> None:
-        if "Date" not in response:
-            response["Date"] = formatdate(usegmt=True)
-        # Not through items(), which makes three calls a field.
-        fields = response.headers._store.values()  # noqa: SLF001
-        headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields]
+    async def start(self, response: HttpResponseBase, fields: dict[bytes, bytes]) -> None:
+        if b"date" not in fields:
+            fields[b"date"] = formatdate(usegmt=True).encode("ascii")
+        headers = list(fields.items())
         await self._send(
             {"type": "http.response.start", "status": response.status_code, "headers": headers}
         )
