@@ -10,8 +10,8 @@ from django.utils.decorators import async_only_middleware
 from proxy import conf, metrics
 from proxy.clients import Clients
 from proxy.limits import seconds_to_wait, seconds_to_wait_in_fleet
+from proxy.request_counts import RequestCounts
 from proxy.request_id import next_id
-from proxy.request_metrics import request_metrics
 from proxy.responses import add_field, error_response
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
     AsyncView = Callable[[ASGIRequest], Awaitable[HttpResponseBase]]
 
-# The method is a label: what a client makes up must not become one.
-_METHODS = frozenset(
-    {"GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "OPTIONS", "CONNECT", "PATCH"}
-)
 _HEALTH_PATH = "/healthz"
 
 
@@ -38,8 +34,7 @@ def observe(get_response: AsyncView) -> AsyncView:
     Counts what django-prometheus' two middlewares count of any Django project, without their
     thread hops.
     """
-    # Made now, so that a worker tells of what others counted before it has counted itself.
-    requests = request_metrics()
+    counts = RequestCounts()
     clients: Clients | None = None
     clients_config: Config | None = None
 
@@ -70,13 +65,15 @@ def observe(get_response: AsyncView) -> AsyncView:
             response = error_response(request, 429, ((b"retry-after", b"%d" % wait),))
         add_field(response, b"x-request-id", request_id)
 
-        method = request.method if request.method in _METHODS else "<invalid method>"
         match = request.resolver_match
-        view = (match.view_name if match else None) or "<unnamed view>"
-        if response.streaming:
-            requests.streaming.inc()
-        observe = requests.observer(view, request.scheme, method, response.status_code)
-        observe(time.perf_counter() - started)
+        counts.count(
+            match.view_name if match else None,
+            request.scheme,
+            request.method,
+            response.status_code,
+            streaming=response.streaming,
+            seconds=time.perf_counter() - started,
+        )
         return response
 
     return middleware

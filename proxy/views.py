@@ -53,8 +53,9 @@ async def _unless_client_leaves(request: ASGIRequest, asked: Request) -> Answer 
     Else who waits in line for the origin would keep its place there for nobody.
     """
     offered = request.scope.get("extensions", {}).get(DEPARTURE_EXTENSION)
-    task = asyncio.current_task()
-    if offered is None or task is None:
+    # Most requests have come by another server, or need not wait: ask for nothing in vain.
+    task = asyncio.current_task() if offered else None
+    if task is None:
         return await gateway().answer(asked)
     gone = False
 

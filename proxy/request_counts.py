@@ -1,7 +1,8 @@
-"""django-prometheus' metrics of requests, made of one histogram when somebody reads them.
+"""Counts requests as django-prometheus' middlewares do of any Django project.
 
-Each of its families counts the same requests by other labels. To count a request once, by all
-labels together, takes a fifth of the time.
+Each of django-prometheus' families counts the same requests by other labels. So a request is
+counted once, by all labels together, and what a family has of that is worked out when somebody
+reads it.
 """
 
 from __future__ import annotations
@@ -20,27 +21,49 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
     from prometheus_client.samples import Sample
 
-_NAME = "proxy_requests_seconds"
+# The method is a label: what a client makes up must not become one.
+_METHODS = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "OPTIONS", "CONNECT", "PATCH"}
+)
 # Of view, transport, method and status: there are not many.
 _COMBINATIONS = 512
 
+_NAME = "proxy_requests_seconds"
 _COUNT = "_count"
 _SUFFIXES = frozenset({"_bucket", _COUNT, "_sum"})
 
 _Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-class RequestMetrics(Collector):
-    """Counts requests by all that tells them apart, and tells what each family has of that.
-
-    One in a process: metrics are registered by name.
-    """
+class RequestCounts:
+    """django-prometheus' metrics, without its middlewares' thread hops."""
 
     def __init__(self) -> None:
-        told = Metrics.get_instance()
-        self.streaming = told.responses_streaming
-        # Bound once each: `labels` takes as long as all the rest.
-        self.observer = functools.lru_cache(_COMBINATIONS)(self._observer)
+        # Made now, so that a worker tells of what others counted before it has counted itself.
+        self._observer = _told().observer
+        self._streaming = Metrics.get_instance().responses_streaming
+
+    def count(
+        self,
+        view: str | None,
+        transport: str | None,
+        method: str | None,
+        status: int,
+        *,
+        streaming: bool,
+        seconds: float,
+    ) -> None:
+        """Count a request to which there is an answer, after so many seconds."""
+        known = method if method in _METHODS else "<invalid method>"
+        self._observer(view, transport, known, status)(seconds)
+        if streaming:
+            self._streaming.inc()
+
+
+class _Told(Collector):
+    """The one histogram, told as django-prometheus' families."""
+
+    def __init__(self) -> None:
         self._seconds = Histogram(
             _NAME,
             "Seconds that requests took.",
@@ -48,9 +71,12 @@ class RequestMetrics(Collector):
             buckets=PROMETHEUS_LATENCY_BUCKETS,
             registry=None,
         )
-        # By the name of its values, the histogram is asked for labels that others counted under.
+        # Bound once each: `labels` takes as long as all the rest.
+        self.observer = functools.lru_cache(_COMBINATIONS)(self._observer)
+        # By the histogram's name this is asked for labels that other processes counted under.
         self.labels = self._seconds.labels
         self._families: list[tuple[Callable[[], Iterable[Metric]], tuple[str, ...]]] = []
+        told = Metrics.get_instance()
         for metric, labels in (
             (told.requests_total, ()),
             (told.responses_total, ()),
@@ -63,8 +89,8 @@ class RequestMetrics(Collector):
             (told.requests_latency_by_view_method, ("view", "method")),
         ):
             self._families.append((metric.collect, labels))
-            # Told here. It stays registered: what django-prometheus' own middlewares count in it,
-            # where somebody runs them as well, is told too.
+            # Told here. It stays registered, and what django-prometheus' own middlewares count in
+            # it, where somebody runs them as well, is told too.
             metric.collect = _nothing
         REGISTRY.register(self)
 
@@ -93,12 +119,10 @@ class RequestMetrics(Collector):
                 yield family
 
     def _observer(
-        self, view: str, transport: str, method: str, status: int
+        self, view: str | None, transport: str | None, method: str, status: int
     ) -> Callable[[float], None]:
-        """What counts a request of such labels, given the seconds that it took."""
-        observe: Callable[[float], None] = self._seconds.labels(
-            view, transport, method, str(status)
-        ).observe
+        bound = self._seconds.labels(view or "<unnamed view>", str(transport), method, str(status))
+        observe: Callable[[float], None] = bound.observe
         return observe
 
 
@@ -112,6 +136,6 @@ def _add(values: _Values, suffix: str, sample: Sample, labels: Iterable[str]) ->
 
 
 @functools.cache
-def request_metrics() -> RequestMetrics:
-    """This process's."""
-    return RequestMetrics()
+def _told() -> _Told:
+    """This process's: metrics are registered by name."""
+    return _Told()
