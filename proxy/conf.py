@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 from s3proxy_site.env import message
 
@@ -13,9 +15,25 @@ if TYPE_CHECKING:
     from s3proxy_site.env import Config
 
 
+# What was read already: each look into Django's settings takes several calls.
+_known: Config | None = None
+
+
 def config() -> Config:
     """The configuration; raises `ImproperlyConfigured` that lists every problem with it."""
-    found: Config | None = settings.S3PROXY
-    if found is None:
+    return _known or _read()
+
+
+def _read() -> Config:
+    global _known  # noqa: PLW0603 - settings are one for the process, and so is what is in them
+    _known = settings.S3PROXY
+    if _known is None:
         raise ImproperlyConfigured(message(settings.S3PROXY_PROBLEMS))
-    return found
+    return _known
+
+
+@receiver(setting_changed)
+def _forget(**_: object) -> None:
+    """Tests change settings."""
+    global _known  # noqa: PLW0603
+    _known = None

@@ -13,6 +13,8 @@ from proxy.answer import from_memory
 from proxy.core.error_page import error_page
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from django.http import HttpRequest
 
     from proxy.answer import Answer
@@ -109,3 +111,11 @@ def fields_of(response: HttpResponseBase) -> dict[bytes, bytes]:
     # Not through items(), which makes three calls a field.
     stored: dict[str, tuple[str, str]] = headers._store  # noqa: SLF001
     return {name.encode("ascii"): value.encode("latin-1") for name, (_, value) in stored.items()}
+
+
+def cookies_of(response: HttpResponseBase) -> Iterable[tuple[bytes, bytes]]:
+    """The fields that set a response's cookies; no object has any, but a middleware may."""
+    cookies: SimpleCookie | None = vars(response).get("cookies")
+    if not cookies:
+        return ()
+    return [(b"set-cookie", morsel.OutputString().encode("latin-1")) for morsel in cookies.values()]

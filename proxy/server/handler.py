@@ -18,7 +18,7 @@ from proxy import metrics
 from proxy.access_log import is_on as access_log_is_on
 from proxy.access_log import log_request
 from proxy.origin.errors import OriginError
-from proxy.responses import fields_of, handling_of
+from proxy.responses import cookies_of, fields_of, handling_of
 from proxy.server.routes import Routes
 
 if TYPE_CHECKING:
@@ -52,24 +52,23 @@ class ClientGoneError(Exception):
 class LeanRequest(ASGIRequest):
     """A request whose body stays on the wire until a view asks for it.
 
-    So does META, which no object needs, where a GET or HEAD is not below a script prefix.
+    So does META, which no object needs, where a GET or HEAD is not ``prefixed``: below a script
+    prefix.
     """
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    # As Django's __init__ leaves it where there is no prefix.
+    script_name = ""
+    _post_parse_error = _read_started = False
+
+    def __init__(self, scope: Scope, receive: Receive, *, prefixed: bool = True) -> None:
         self._receive = receive
-        if (
-            scope["method"] not in _WITHOUT_BODY
-            or scope.get("root_path")
-            or settings.FORCE_SCRIPT_NAME
-        ):
+        if prefixed or scope["method"] not in _WITHOUT_BODY:
             super().__init__(scope, BytesIO())
             return
         self.scope = scope
         self.method = scope["method"]
         self.path = self.path_info = scope["path"]
-        self.script_name = ""
         self.resolver_match = None
-        self._post_parse_error = self._read_started = False
         self._stream = BytesIO()
 
     @cached_property
@@ -119,6 +118,7 @@ class LeanHandler(ASGIHandler):
     def __init__(self) -> None:
         super().__init__()
         self._match = Routes().match
+        self._has_script_name = bool(settings.FORCE_SCRIPT_NAME)
 
     def resolve_request(  # type: ignore[override]
         self, request: HttpRequest
@@ -138,27 +138,30 @@ class LeanHandler(ASGIHandler):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
         started = time.perf_counter()
-        request = LeanRequest(scope, receive)
+        prefixed = self._has_script_name or bool(scope.get("root_path"))
+        request = LeanRequest(scope, receive, prefixed=prefixed)
         chain: AsyncView = self._middleware_chain  # type: ignore[attr-defined]
         response: Any = await chain(request)
-        sender = _Sender(send)
+        body = _Body(send)
         complete = False
         try:
             if response.streaming:
-                await sender.start(response, fields_of(response))
-                complete = await self._stream(request, response, receive, sender)
+                await send(_start(response, fields_of(response)))
+                complete = await self._stream(request, response, receive, body)
             else:
-                await _send_whole(request, response, sender)
+                await send(_start(response, _fields_with_length(request, response)))
+                content = b"" if request.method == "HEAD" else response.content
+                await body.send(content, more=False)
                 complete = True
         finally:
             _close(response)
-            metrics.bytes_served.inc(sender.body_bytes)
+            metrics.tally.row[metrics.BYTES_SERVED] += body.sent_bytes
             if access_log_is_on():
                 log_request(
                     method=scope["method"],
                     path=scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
                     status=response.status_code,
-                    sent_bytes=sender.body_bytes,
+                    sent_bytes=body.sent_bytes,
                     seconds=time.perf_counter() - started,
                     client=scope.get("s3proxy.client", "-"),
                     handling=handling_of(response),
@@ -167,11 +170,11 @@ class LeanHandler(ASGIHandler):
                 )
 
     async def _stream(
-        self, request: LeanRequest, response: Any, receive: Receive, sender: _Sender
+        self, request: LeanRequest, response: Any, receive: Receive, body: _Body
     ) -> bool:
         # A server drops silently what is sent to a client that has gone; without listening, a
         # stream would go on for nobody.
-        sending = asyncio.create_task(sender.stream(response))
+        sending = asyncio.create_task(body.send_all(response))
         listening = asyncio.create_task(_disconnected(receive))
         try:
             await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
@@ -193,50 +196,49 @@ class LeanHandler(ASGIHandler):
 def _close(response: HttpResponseBase) -> None:
     """As response.close(), without a signal for databases and caches that nothing here closes."""
     closers: list[Callable[[], object]] = response._resource_closers  # type: ignore[attr-defined]  # noqa: SLF001
-    for closer in closers:
-        with contextlib.suppress(Exception):
-            closer()
-    closers.clear()
+    if closers:
+        for closer in closers:
+            with contextlib.suppress(Exception):
+                closer()
+        closers.clear()
     response.closed = True
 
 
-async def _send_whole(request: LeanRequest, response: HttpResponse, sender: _Sender) -> None:
-    content, fields = response.content, fields_of(response)
-    body_is_sent = request.method != "HEAD"
-    if (
+def _fields_with_length(request: LeanRequest, response: HttpResponse) -> dict[bytes, bytes]:
+    fields = fields_of(response)
+    if b"content-length" not in fields and response.status_code not in _WITHOUT_LENGTH:
+        content = response.content
         # Nothing to send for a HEAD says nothing of what a GET would be sent.
-        (content or body_is_sent)
-        and b"content-length" not in fields
-        and response.status_code not in _WITHOUT_LENGTH
-    ):
-        fields[b"content-length"] = b"%d" % len(content)
-    await sender.start(response, fields)
-    await sender.body(content if body_is_sent else b"", more=False)
+        if content or request.method != "HEAD":
+            fields[b"content-length"] = b"%d" % len(content)
+    return fields
 
 
-class _Sender:
-    """Sends one response and counts its body's bytes."""
+def _start(response: HttpResponseBase, fields: dict[bytes, bytes]) -> dict[str, Any]:
+    """The message that begins a response."""
+    if b"date" not in fields:
+        fields[b"date"] = formatdate(usegmt=True).encode("ascii")
+    headers = [*fields.items(), *cookies_of(response)]
+    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
+
+
+class _Body:
+    """Sends one response's body and counts its bytes."""
+
+    __slots__ = ("_send", "sent_bytes")
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self.body_bytes = 0
+        self.sent_bytes = 0
 
-    async def start(self, response: HttpResponseBase, fields: dict[bytes, bytes]) -> None:
-        if b"date" not in fields:
-            fields[b"date"] = formatdate(usegmt=True).encode("ascii")
-        headers = list(fields.items())
-        await self._send(
-            {"type": "http.response.start", "status": response.status_code, "headers": headers}
-        )
+    def send(self, chunk: bytes, *, more: bool) -> Awaitable[None]:
+        self.sent_bytes += len(chunk)
+        return self._send({"type": "http.response.body", "body": chunk, "more_body": more})
 
-    async def body(self, chunk: bytes, *, more: bool) -> None:
-        self.body_bytes += len(chunk)
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
-
-    async def stream(self, chunks: AsyncIterable[bytes]) -> None:
+    async def send_all(self, chunks: AsyncIterable[bytes]) -> None:
         async for chunk in chunks:
-            await self.body(chunk, more=True)
-        await self.body(b"", more=False)
+            await self.send(chunk, more=True)
+        await self.send(b"", more=False)
 
 
 async def _disconnected(receive: Receive) -> None:
