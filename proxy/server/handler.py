@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from django.urls import ResolverMatch
 
     Scope = dict[str, Any]
-    Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+    Receive = Callable[[], Awaitable[Any]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
+    Application = Callable[[Scope, Receive, Send], Awaitable[None]]
     AsyncView = Callable[[ASGIRequest], Awaitable[HttpResponseBase]]
 
 # The ASGI extension by which the server offers to cut a connection: {"abort": callable}.
@@ -115,8 +116,10 @@ class LeanHandler(ASGIHandler):
     connections that nothing here has.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, beside_http: Application) -> None:
+        """What is not a request over HTTP is given to another application."""
         super().__init__()
+        self._beside_http = beside_http
         self._match = Routes().match
         self._has_script_name = bool(settings.FORCE_SCRIPT_NAME)
 
@@ -137,6 +140,9 @@ class LeanHandler(ASGIHandler):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
+        if scope["type"] != "http":
+            await self._beside_http(scope, receive, send)
+            return
         started = time.perf_counter()
         prefixed = self._has_script_name or bool(scope.get("root_path"))
         request = LeanRequest(scope, receive, prefixed=prefixed)

@@ -32,6 +32,10 @@ def scope(path: str = "/healthz", method: str = "GET", **others: Any) -> dict[st
     }  # fmt: skip
 
 
+async def nothing_else(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError
+
+
 async def answer(asked: dict[str, Any]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     sent: list[dict[str, Any]] = []
 
@@ -41,7 +45,7 @@ async def answer(asked: dict[str, Any]) -> tuple[int, list[tuple[bytes, bytes]],
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    await LeanHandler()(asked, receive, send)
+    await LeanHandler(nothing_else)(asked, receive, send)
     start, *bodies = sent
     return start["status"], start["headers"], b"".join(body["body"] for body in bodies)
 
@@ -87,6 +91,21 @@ class WithHooks(MiddlewareMixin):
 def middleware(*names: str) -> override_settings:
     ours = ["proxy.middleware.observe"]
     return override_settings(MIDDLEWARE=ours + [f"{__name__}.{name}" for name in names])
+
+
+async def test_what_is_not_http_is_another_applications() -> None:
+    given: list[Any] = []
+
+    async def other(*asked: Any) -> None:
+        given.append(asked)
+
+    async def receive() -> None: ...
+
+    async def send(message: object) -> None: ...
+
+    lifespan = {"type": "lifespan"}
+    await LeanHandler(other)(lifespan, receive, send)
+    assert given == [(lifespan, receive, send)]
 
 
 async def test_an_added_middleware_sees_and_changes_an_answer() -> None:
