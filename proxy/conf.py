@@ -19,21 +19,20 @@ if TYPE_CHECKING:
 _known: Config | None = None
 
 
-def config() -> Config:
-    """The configuration; raises `ImproperlyConfigured` that lists every problem with it."""
-    return _known or _read()
-
-
-def _read() -> Config:
-    global _known  # noqa: PLW0603 - settings are one for the process, and so is what is in them
-    _known = settings.S3PROXY
-    if _known is None:
-        raise ImproperlyConfigured(message(settings.S3PROXY_PROBLEMS))
-    return _known
-
-
 @receiver(setting_changed)
 def _forget(**_: object) -> None:
     """Tests change settings."""
     global _known  # noqa: PLW0603
     _known = None
+
+
+def config() -> Config:
+    """The configuration; raises `ImproperlyConfigured` that lists every problem with it."""
+    global _known  # noqa: PLW0603 - settings are one for the process, and so is what is in them
+    if _known is not None:
+        return _known
+    found: Config | None = settings.S3PROXY
+    _known = found
+    if found is None:
+        raise ImproperlyConfigured(message(settings.S3PROXY_PROBLEMS))
+    return found
