@@ -69,6 +69,9 @@ class Request:
                 read.setdefault(name, []).append(value.decode("latin-1"))
         if not read:
             return cls(method, key, fields=fields)
+        if len(read) == 1 and b"accept" in read:
+            # Most requests: nothing else that matters.
+            return cls(method, key, accept=", ".join(read[b"accept"]), fields=fields)
 
         def combined(name: bytes) -> str | None:
             # RFC 9110 §5.3: lines of one name are one list. A field that may stand once only
