@@ -1,8 +1,9 @@
-"""One connection to the origin: an asyncio protocol that makes one exchange at a time."""
+"""One connection to the origin: an asyncio protocol for one exchange at a time (RFC 9112)."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING, cast
 
 from proxy.origin.faults import DisconnectedError, reason_of
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxy.origin.location import Endpoint
+
+_CUT_OFF = "the connection was cut off"
 
 
 class Connection(asyncio.Protocol):
@@ -113,7 +116,10 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         response, self._response = self._response, None
         if response is not None:
-            response.feed_eof()
+            if self._was_said_goodbye():
+                response.feed_eof()
+            else:
+                response.fail(DisconnectedError(_CUT_OFF))
         # TLS would wait for the other side to say goodbye as well.
         self.abort()
 
@@ -121,10 +127,20 @@ class Connection(asyncio.Protocol):
         self._transport = None
         response, self._response = self._response, None
         if response is not None:
-            # Without an end that was told, be it FIN or TLS's close_notify, nothing is whole.
-            why = "the connection was cut off" if exc is None else _told(exc)
-            response.fail(DisconnectedError(why))
+            response.fail(DisconnectedError(_CUT_OFF if exc is None else _told(exc)))
         self._on_lost(self)
+
+    def _was_said_goodbye(self) -> bool:
+        """Did the other end close the connection? Over TLS a FIN may be anybody's: §9.8."""
+        assert self._transport is not None
+        tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
+        if tls is None:
+            return True
+        try:
+            # asyncio, unlike uvloop, tells of a FIN as of a close_notify.
+            return not tls.read(1)
+        except ssl.SSLError:
+            return False
 
 
 def _told(error: Exception) -> str:
