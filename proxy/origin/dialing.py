@@ -59,11 +59,6 @@ class Dialer:
                 ssl=tls_context() if endpoint.tls else None,
                 server_hostname=endpoint.host if endpoint.tls else None,
             )
-        except TimeoutError as exc:
-            if exc.errno is None:
-                # The caller's, not the operating system's.
-                raise
-            raise NotConnectedError(exc) from exc
         except OSError as exc:
             raise NotConnectedError(exc) from exc
         return protocol

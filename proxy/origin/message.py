@@ -28,6 +28,11 @@ MAX_FIELD_BYTES = 16 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 # Small pieces are handed on together, up to so many bytes: each costs a few hops on its way.
 _JOINED_BYTES = 64 * 1024
+# What may wait to be taken, and what must be left of it before there is room again. Tiny pieces
+# take more memory than their bytes.
+HIGH_WATER_BYTES = 512 * 1024
+LOW_WATER_BYTES = 256 * 1024
+MOST_PIECES = 1024
 
 _END_OF_HEAD = b"\r\n\r\n"
 _VERSION = b"HTTP/1."
@@ -76,6 +81,16 @@ class ResponseMessage:
         self._left: int | None = None
         self._excess = False
         self._pieces: deque[bytes] = deque()
+
+    @property
+    def is_full(self) -> bool:
+        """Should no more be fed for now?"""
+        return self.buffered > HIGH_WATER_BYTES or len(self._pieces) > MOST_PIECES
+
+    @property
+    def has_room(self) -> bool:
+        """May it be fed again?"""
+        return self.buffered <= LOW_WATER_BYTES and len(self._pieces) <= MOST_PIECES
 
     def feed(self, data: bytes) -> None:
         """Take what has come; raises MalformedResponseError."""

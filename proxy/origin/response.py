@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-# The origin is not read while so much of a body waits for its reader, until so little is left.
-HIGH_WATER_BYTES = 512 * 1024
-LOW_WATER_BYTES = 256 * 1024
-
 
 class Source(Protocol):
     """What a response comes from."""
@@ -127,7 +123,7 @@ class Response:
                 return b""
             await self._wait_in_time()
         piece = message.take()
-        if self._paused and message.buffered <= LOW_WATER_BYTES and self._source is not None:
+        if self._paused and message.has_room and self._source is not None:
             self._paused = False
             self._source.resume_reading()
         return piece
@@ -150,7 +146,7 @@ class Response:
             return
         if message.complete:
             self._let_go()
-        elif message.buffered > HIGH_WATER_BYTES and not self._paused:
+        elif message.is_full and not self._paused:
             assert self._source is not None
             self._paused = True
             self._source.pause_reading()

@@ -190,7 +190,8 @@ class S3Origin:
         cut: Cut | None = None
         begun = b""
         if status == 200:
-            begun = await self._refuse_impostor(response, head)
+            if impostors.is_markup(head):
+                begun = await self._refuse_impostor(response, head)
             cut = EVERYTHING if ask.part is None else _cut_of_whole(head, ask, response)
         elif status == 206:
             cut = _cut_of_part(head, ask)

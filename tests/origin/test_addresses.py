@@ -157,9 +157,9 @@ async def test_the_first_address_that_answers_is_the_only_one_connected_to() -> 
 
 
 async def test_where_no_address_answers_the_first_says_why() -> None:
-    with refusing_port() as dead, refusing_port() as also_dead:
-        with pytest.raises(NotConnectedError, match=r"^Connection refused$"):
-            await knowing(dead, also_dead).dial(NAMED, Client)
+    refused = pytest.raises(NotConnectedError, match=r"^Connection refused$")
+    with refusing_port() as dead, refusing_port() as also_dead, refused:
+        await knowing(dead, also_dead).dial(NAMED, Client)
 
 
 async def test_an_attempt_given_up_ends_all_of_them() -> None:

@@ -17,7 +17,7 @@ from proxy.origin.faults import (
     SilenceError,
 )
 from proxy.origin.location import Endpoint
-from proxy.origin.response import HIGH_WATER_BYTES
+from proxy.origin.message import HIGH_WATER_BYTES, MOST_PIECES
 from tests.origin.peer import Peer, ask, body_of, pool, serving, talking, until
 from tests.origins.ports import free_ports, refusing_port, unaccepting
 
@@ -259,6 +259,27 @@ async def test_an_origin_is_read_no_further_than_the_reader_keeps_up() -> None:
         await until(lambda: connections.idle == 1)
         await peer.stop()
         await until(lambda: connections.open == 0)
+
+
+async def test_an_origin_that_sends_bytes_one_by_one_is_read_no_further_either() -> None:
+    sent = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await peer.request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (16 * MOST_PIECES))
+        for _ in range(16 * MOST_PIECES):
+            writer.write(b"a")
+            await asyncio.sleep(0)
+            sent += 1
+        await reader.read()
+
+    peer = Peer(talk)
+    async with talking(peer) as endpoint, pool() as connections:
+        response = await ask(connections, endpoint)
+        await until(lambda: sent == 16 * MOST_PIECES)
+        assert response.buffered < 8 * MOST_PIECES
+        assert await body_of(response) == b"a" * 16 * MOST_PIECES
 
 
 async def test_silence_within_a_body_ends_it_in_time() -> None:
