@@ -13,11 +13,10 @@ are the head, how long a body is and where it ends is decided here:
 
 from __future__ import annotations
 
-from collections import deque
-
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from proxy.origin.faults import DisconnectedError, MalformedResponseError
+from proxy.origin.pieces import Pieces
 
 # An object of S3 has 2 KiB of metadata at most, one of R2 8 KiB: in fields as short as can be, or
 # all in one.
@@ -26,17 +25,10 @@ MAX_FIELD_BYTES = 16 * 1024
 # Of everything that is not body at one stretch: interim responses with the head, chunk
 # extensions, trailers.
 MAX_HEAD_BYTES = 64 * 1024
-# Small pieces are handed on together, up to so many bytes: each costs a few hops on its way.
-_JOINED_BYTES = 64 * 1024
-# What may wait to be taken, and what must be left of it before there is room again. Tiny pieces
-# take more memory than their bytes.
-HIGH_WATER_BYTES = 512 * 1024
-LOW_WATER_BYTES = 256 * 1024
-MOST_PIECES = 1024
 
 _END_OF_HEAD = b"\r\n\r\n"
 _VERSION = b"HTTP/1."
-_SWITCHING_PROTOCOLS, _OK, _NO_CONTENT, _NOT_MODIFIED = 101, 200, 204, 304
+_CONTINUE, _OK, _NO_CONTENT, _NOT_MODIFIED = 100, 200, 204, 304
 
 
 class ResponseMessage:
@@ -44,7 +36,7 @@ class ResponseMessage:
 
     ``fields`` have lower-case names; ``content_length`` is in bytes, None where none is announced;
     ``complete`` once the end of the body is here, and ``reusable`` if a further response may
-    follow on the connection. ``buffered`` bytes wait for ``take``.
+    follow on the connection. ``body`` holds what has come of it.
     """
 
     __slots__ = (
@@ -54,8 +46,7 @@ class ResponseMessage:
         "_left",
         "_overhead",
         "_parser",
-        "_pieces",
-        "buffered",
+        "body",
         "complete",
         "content_length",
         "fields",
@@ -71,7 +62,7 @@ class ResponseMessage:
         self.has_head = False
         self.complete = False
         self.reusable = False
-        self.buffered = 0
+        self.body = Pieces()
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
         # What has come of a head that is not whole yet.
         self._head = bytearray()
@@ -80,17 +71,6 @@ class ResponseMessage:
         # How much of a body of known length is still to come.
         self._left: int | None = None
         self._excess = False
-        self._pieces: deque[bytes] = deque()
-
-    @property
-    def is_full(self) -> bool:
-        """Should no more be fed for now?"""
-        return self.buffered > HIGH_WATER_BYTES or len(self._pieces) > MOST_PIECES
-
-    @property
-    def has_room(self) -> bool:
-        """May it be fed again?"""
-        return self.buffered <= LOW_WATER_BYTES and len(self._pieces) <= MOST_PIECES
 
     def feed(self, data: bytes) -> None:
         """Take what has come; raises MalformedResponseError."""
@@ -101,7 +81,7 @@ class ResponseMessage:
         elif self._chunked:
             self._take_chunks(data)
         elif self.has_head:
-            self._keep(data)
+            self.body.append(data)
         else:
             self._take_head(data)
 
@@ -116,27 +96,10 @@ class ResponseMessage:
         # §6.3 rule 8: a body without a length ends with the connection.
         self._finish(reusable=False)
 
-    def take(self) -> bytes:
-        """The next piece of the body, as it came; b"" where none is here."""
-        pieces = self._pieces
-        if not pieces:
-            return b""
-        piece = pieces.popleft()
-        if pieces and len(piece) + len(pieces[0]) <= _JOINED_BYTES:
-            joined = [piece]
-            size = len(piece)
-            while pieces and size + len(pieces[0]) <= _JOINED_BYTES:
-                size += len(pieces[0])
-                joined.append(pieces.popleft())
-            piece = b"".join(joined)
-        self.buffered -= len(piece)
-        return piece
-
     def drop(self) -> None:
         """Forget what was not taken; nothing more may be fed."""
         self._parser = None
-        self._pieces.clear()
-        self.buffered = 0
+        self.body.clear()
 
     def _take_head(self, data: bytes) -> None:
         if self._head:
@@ -175,9 +138,10 @@ class ResponseMessage:
         self._parse(head)
         status = self.status
         if status < _OK:
-            if status < 100 or status == _SWITCHING_PROTOCOLS:
+            if status < _CONTINUE:
                 raise MalformedResponseError(f"status {status}")
-            # RFC 9110 §15.2: any number of interim responses may come before the final one.
+            # RFC 9110 §15.2: any number of interim responses may come before the final one. The
+            # parser itself refuses to switch protocols.
             self.fields.clear()
             return
         self.has_head = True
@@ -216,23 +180,23 @@ class ResponseMessage:
         self._left -= len(data)
         if self._left < 0:
             raise MalformedResponseError("the body is longer than Content-Length")
-        self._keep(data)
+        self.body.append(data)
         if not self._left:
             self._finish(reusable=self.reusable)
 
     def _take_chunks(self, data: bytes) -> None:
-        before = len(self._pieces)
+        before = len(self.body)
         self._parse(data)
-        if len(self._pieces) == before:
+        came = len(self.body) - before
+        if not came:
             self._overhead += len(data)
             if self._overhead > MAX_HEAD_BYTES:
                 raise MalformedResponseError("chunks or trailers without an end")
             return
         self._overhead = 0
-        if len(self._pieces) > before + 1:
+        if came > 1:
             # What came at once is one piece, in however many chunks it was.
-            came = [self._pieces.pop() for _ in range(len(self._pieces) - before)]
-            self._pieces.append(b"".join(reversed(came)))
+            self.body.join(came)
 
     def _parse(self, data: bytes) -> None:
         assert self._parser is not None
@@ -246,10 +210,6 @@ class ResponseMessage:
             self._excess_came()
         if self._excess:
             self.reusable = False
-
-    def _keep(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self.buffered += len(piece)
 
     def _finish(self, *, reusable: bool) -> None:
         self.complete = True
@@ -280,7 +240,7 @@ class ResponseMessage:
         self.reusable = self._parser.should_keep_alive()
 
     def on_body(self, piece: bytes) -> None:
-        self._keep(piece)
+        self.body.append(piece)
 
     def on_message_complete(self) -> None:
         if self._chunked and self.has_head:

@@ -80,7 +80,7 @@ class Response:
     @property
     def buffered(self) -> int:
         """How many bytes of the body wait to be read."""
-        return self._message.buffered
+        return self._message.body.size
 
     @property
     def is_received(self) -> bool:
@@ -116,14 +116,15 @@ class Response:
         Raises ConnectionFaultError where it breaks off, once all that came before is read.
         """
         message = self._message
-        while not message.buffered:
+        body = message.body
+        while not body.size:
             if self._error is not None:
                 raise self._error
             if message.complete:
                 return b""
             await self._wait_in_time()
-        piece = message.take()
-        if self._paused and message.has_room and self._source is not None:
+        piece = body.take()
+        if self._paused and body.has_room and self._source is not None:
             self._paused = False
             self._source.resume_reading()
         return piece
@@ -146,7 +147,7 @@ class Response:
             return
         if message.complete:
             self._let_go()
-        elif message.is_full and not self._paused:
+        elif message.body.is_full and not self._paused:
             assert self._source is not None
             self._paused = True
             self._source.pause_reading()

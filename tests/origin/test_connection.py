@@ -17,7 +17,7 @@ from proxy.origin.faults import (
     SilenceError,
 )
 from proxy.origin.location import Endpoint
-from proxy.origin.message import HIGH_WATER_BYTES, MOST_PIECES
+from proxy.origin.pieces import HIGH_WATER_BYTES, MOST_PIECES
 from tests.origin.peer import Peer, ask, body_of, pool, serving, talking, until
 from tests.origins.ports import free_ports, refusing_port, unaccepting
 

@@ -67,6 +67,12 @@ WHOLE: dict[str, tuple[bytes, int, bytes, bool]] = {
         b"a",
         False,
     ),
+    "half a response behind the last chunk": (
+        CHUNKED + b"1\r\na\r\n0\r\n\r\nHTTP/1.1 2",
+        200,
+        b"a",
+        False,
+    ),
 }
 
 ENDED_BY_EOF = {
@@ -151,7 +157,7 @@ def fed(*pieces: bytes) -> ResponseMessage:
 
 def body(made: ResponseMessage) -> bytes:
     taken = []
-    while piece := made.take():
+    while piece := made.body.take():
         taken.append(piece)
     return b"".join(taken)
 
@@ -236,18 +242,18 @@ def test_fields_of_interim_responses_are_forgotten() -> None:
 def test_a_body_of_known_length_is_handed_on_in_the_pieces_that_came() -> None:
     large = bytes(100_000)
     made = fed(OK + b"Content-Length: 200000\r\n\r\n", large, large)
-    assert made.take() is large
-    assert made.buffered == 100_000
+    assert made.body.take() is large
+    assert made.body.size == 100_000
 
 
 def test_small_pieces_are_joined() -> None:
     made = fed(OK + b"Content-Length: 1000\r\n\r\n", *[b"a"] * 1000)
-    assert (made.take(), made.take()) == (b"a" * 1000, b"")
+    assert (made.body.take(), made.body.take()) == (b"a" * 1000, b"")
 
 
 def test_small_chunks_that_came_at_once_are_one_piece() -> None:
     made = fed(CHUNKED, b"1\r\na\r\n" * 100_000)
-    assert made.take() == b"a" * 100_000
+    assert made.body.take() == b"a" * 100_000
 
 
 def test_a_long_body_in_chunks_is_not_taken_for_an_endless_head() -> None:
@@ -255,7 +261,7 @@ def test_a_long_body_in_chunks_is_not_taken_for_an_endless_head() -> None:
     for _ in range(50_000):
         made.feed(b"1;a=b\r\n")
         made.feed(b"a\r\n")
-        made.take()
+        made.body.take()
     made.feed(b"0\r\n\r\n")
     assert made.complete
 
