@@ -16,6 +16,7 @@ from proxy.origin import impostors
 from proxy.origin.admission import Admission, Place
 from proxy.origin.blocking import Shared
 from proxy.origin.connections import Connections, Trip
+from proxy.origin.dialing import tls_context
 from proxy.origin.errors import (
     OUTDATED_KEYS,
     Failure,
@@ -81,6 +82,9 @@ class S3Origin:
         self._location: Location | None = None
         self._region_asked = Shared(partial(ask_region, storage))
         self._connections = Connections(max_concurrency, timeout)
+        if storage.endpoint_url.startswith("https:"):
+            # Not when the first request waits for it.
+            tls_context()
         self.admission = Admission(max_concurrency, timeout)
 
     async def aclose(self) -> None:
