@@ -120,8 +120,6 @@ class Connection(asyncio.Protocol):
                 response.feed_eof()
             else:
                 response.fail(DisconnectedError(_CUT_OFF))
-        # TLS would wait for the other side to say goodbye as well.
-        self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

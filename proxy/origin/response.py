@@ -115,14 +115,12 @@ class Response:
 
         Raises ConnectionFaultError where it breaks off, once all that came before is read.
         """
-        message = self._message
-        body = message.body
-        while not body.size:
-            if self._error is not None:
+        body = self._message.body
+        if not body.size:
+            if self._source is not None:
+                await self._wait_for_more()
+            if self._error is not None and not body.size:
                 raise self._error
-            if message.complete:
-                return b""
-            await self._wait_in_time()
         piece = body.take()
         if self._paused and body.has_room and self._source is not None:
             self._paused = False
@@ -195,12 +193,14 @@ class Response:
         finally:
             self._waiter = None
 
-    async def _wait_in_time(self) -> None:
+    async def _wait_for_more(self) -> None:
+        # What is no body, such as a chunk's extension, does not count: it may come for ever.
         self._waits_since = self._loop.time()
-        # One timer a response, not one a piece: it looks when the wait under way began.
-        if self._look is None:
-            self._look = self._loop.call_later(self._timeout, self._look_for_silence)
-        await self._wait()
+        while self._source is not None and not self._message.body.size:
+            # One timer a response, not one a piece: it looks when the wait under way began.
+            if self._look is None:
+                self._look = self._loop.call_later(self._timeout, self._look_for_silence)
+            await self._wait()
 
     def _look_for_silence(self) -> None:
         self._look = None

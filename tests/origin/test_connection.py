@@ -301,6 +301,23 @@ async def test_silence_within_a_body_ends_it_in_time() -> None:
         assert connections.open == 0
 
 
+async def test_what_is_no_body_does_not_end_the_silence() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await peer.request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n5;")
+        while True:
+            writer.write(b"x")
+            await asyncio.sleep(0.05)
+
+    peer = Peer(talk)
+    async with talking(peer) as endpoint, pool(timeout=0.3) as connections:
+        response = await ask(connections, endpoint)
+        assert await response.read() == b"a"
+        with pytest.raises(SilenceError):
+            async with asyncio.timeout(2):
+                await response.read()
+
+
 async def test_a_body_that_drips_may_take_longer_than_the_timeout() -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await peer.request(reader)
@@ -454,7 +471,26 @@ async def test_another_endpoint_gets_connections_of_its_own() -> None:
         for endpoint in (there, elsewhere, elsewhere, there):
             assert await body_of(await ask(connections, endpoint)) == b"hello"
         assert (first.accepted, second.accepted) == (2, 1)
-        assert connections.idle == 1
+        await until(lambda: (connections.idle, connections.open) == (1, 1))
+
+
+async def test_what_ends_after_a_move_is_not_kept_for_the_new_endpoint() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await peer.request(reader)
+        writer.write(HALF)
+        await go.wait()
+        writer.write(b"lo")
+        await reader.read()
+
+    go = asyncio.Event()
+    peer = Peer(talk)
+    async with talking(peer) as old, serving(HELLO) as (_, new), pool() as connections:
+        response = await ask(connections, old)
+        await ask(connections, new)
+        go.set()
+        assert await body_of(response) == b"hello"
+        await until(lambda: (connections.idle, connections.open) == (1, 1))
+        await until(lambda: peer.open == 0)
 
 
 async def test_who_waits_for_the_end_is_told_once_all_is_here() -> None:
