@@ -103,12 +103,9 @@ class Response:
         """Wait for the head; raises ConnectionFaultError where there will be none."""
         if self._source is not None and not self._message.has_head:
             await self._wait()
-        error = self._error
         # What is known to be nonsense before the head was handed on is no answer.
-        if error is not None and (
-            not self._message.has_head or isinstance(error, MalformedResponseError)
-        ):
-            raise error
+        if not self._message.has_head or isinstance(self._error, MalformedResponseError):
+            raise self._what_went_wrong()
 
     async def read(self) -> bytes:
         """The next piece of the body as it came; b"" at its end.
@@ -116,12 +113,11 @@ class Response:
         Raises ConnectionFaultError where it breaks off, once all that came before is read.
         """
         body = self._message.body
-        if not body.size:
-            if self._source is not None:
-                await self._wait_for_more()
-            if self._error is not None and not body.size:
-                raise self._error
+        if not body.size and self._source is not None:
+            await self._wait_for_more()
         piece = body.take()
+        if not piece and not self._message.complete:
+            raise self._what_went_wrong()
         if self._paused and body.has_room and self._source is not None:
             self._paused = False
             self._source.resume_reading()
@@ -133,6 +129,7 @@ class Response:
         if source is not None:
             self.fail(DisconnectedError("the response was given up"))
             source.abort()
+        self._error = None
         self._message.drop()
 
     def feed(self, data: bytes) -> None:
@@ -168,6 +165,11 @@ class Response:
             self._error = error
             self._let_go()
             self._wake()
+
+    def _what_went_wrong(self) -> ConnectionFaultError:
+        # Not kept: its traceback refers back to this object.
+        error, self._error = self._error, None
+        return error or DisconnectedError("the response was given up")
 
     def _let_go(self) -> None:
         source, self._source = self._source, None

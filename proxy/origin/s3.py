@@ -27,7 +27,7 @@ from proxy.origin.errors import (
     error_code,
 )
 from proxy.origin.exchange import EVERYTHING, WHOLE, Absence, Ask, Cut, OriginAnswer
-from proxy.origin.faults import ConnectionFaultError, MalformedResponseError
+from proxy.origin.faults import ConnectionFaultError, MalformedResponseError, SilenceError
 from proxy.origin.location import DEFAULT_REGION, Location, ask_region, locate, region_of_host
 from proxy.origin.report import report, report_refusal
 from proxy.origin.request_head import request_head
@@ -158,7 +158,7 @@ class S3Origin:
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 return await self._exchange(key, ask, trip, place)
-        except TimeoutError as exc:
+        except (TimeoutError, SilenceError) as exc:
             raise OriginError(Failure.TIMEOUT, f"no answer within {self._timeout:g} s") from exc
         except MalformedResponseError as exc:
             raise OriginError(Failure.UNEXPECTED, f"not HTTP as it should be: {exc}") from exc

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import socket
 
 import pytest
@@ -17,6 +19,7 @@ from proxy.origin.faults import (
     SilenceError,
 )
 from proxy.origin.location import Endpoint
+from proxy.origin.message import ResponseMessage
 from proxy.origin.pieces import HIGH_WATER_BYTES, MOST_PIECES
 from tests.origin.peer import Peer, ask, body_of, pool, serving, talking, until
 from tests.origins.ports import free_ports, refusing_port, unaccepting
@@ -515,3 +518,29 @@ async def test_who_waits_for_the_end_is_told_once_all_is_here() -> None:
         assert await body_of(response) == b"hello"
         response.on_received(lambda: told.append(2))
         assert told == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HELLO,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\n\r\n",
+        HALF,
+        HELLO + b"x",
+        b"HTTP/1.1 200 OK\r\n\r\nhello",
+    ],
+)
+async def test_a_response_is_gone_without_a_look_of_the_garbage_collector(answer: bytes) -> None:
+    async with serving(answer, close=True) as (_, endpoint), pool() as connections:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                with contextlib.suppress(ConnectionFaultError):
+                    await body_of(await ask(connections, endpoint))
+                await until(lambda: connections.open == 0)
+            left = [made for made in gc.get_objects() if type(made) is ResponseMessage]
+        finally:
+            gc.enable()
+        assert not left
