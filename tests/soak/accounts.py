@@ -60,12 +60,12 @@ def _counts(name: str) -> bool:
 
 
 def against_clients(
-    metrics: Metrics, seen: Seen, lost: int, admin_bytes: int = 0
+    metrics: Metrics, seen: Seen, lost: int, admin_bytes: int = 0, lost_bytes: int = 0
 ) -> Iterator[tuple[str, str]]:
     """(rule, detail) of each number that the clients do not confirm.
 
-    `lost` requests were in flight on workers as they were killed: counted or not. `admin_bytes`
-    are those of answers that nobody else received.
+    `lost` requests were in flight on workers as they were killed: counted or not; `lost_bytes`
+    had just been received from them. `admin_bytes` are those of answers that nobody else received.
     """
     slack = lost + seen.uncertain
     for status, name in _BY_CACHE.items():
@@ -83,7 +83,7 @@ def against_clients(
     served, received = metrics.get("proxy_bytes_served_total", 0), seen.body_bytes + admin_bytes
     most = received + seen.uncertain_bytes + _HEALTH_BYTES
     # An unanswered request may have been sent a body of any size.
-    if served < received or (served > most and not seen.uncertain):
+    if served < received - lost_bytes or (served > most and not seen.uncertain):
         yield (
             "metrics and clients differ",
             f"proxy_bytes_served_total is {served:.0f}, clients received {received} to {most}",
