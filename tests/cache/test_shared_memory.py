@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import signal
+import subprocess
+import sys
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
 from proxy.cache.shared_memory import SharedMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Repaired:
@@ -89,3 +97,94 @@ def test_a_finaliser_gets_the_lock_only_if_nobody_holds_it() -> None:
     memory.__exit__(None, None, None)
     with memory:
         pass
+
+
+def other_process(memory: SharedMemory, script: str) -> subprocess.Popen[bytes]:
+    """A process that has the memory's file as `file`."""
+    program = f"import fcntl, sys, time\nfile = int(sys.argv[1])\n{script}"
+    return subprocess.Popen(
+        [sys.executable, "-S", "-c", program, str(memory._file)],
+        pass_fds=[memory._file],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def is_free_for_others(memory: SharedMemory) -> bool:
+    """Can another process take the lock at this moment?"""
+    with other_process(memory, "fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)") as other:
+        return other.wait(20) == 0
+
+
+def by_statement(memory: SharedMemory) -> None:
+    memory.__enter__()
+
+
+def as_finalisers_do(memory: SharedMemory) -> None:
+    assert memory.try_enter()
+
+
+@pytest.mark.parametrize("enter", [by_statement, as_finalisers_do])
+def test_a_finaliser_that_runs_while_the_lock_is_taken_neither_takes_nor_releases_it(
+    enter: Callable[[SharedMemory], None],
+) -> None:
+    memory = SharedMemory("test", 64)
+    with pytest.raises(KeyError), memory:
+        raise KeyError
+    told: list[bool] = []
+
+    def finalise() -> None:
+        # On the way in, with the lock there and nothing said of it yet.
+        if not told:
+            told.append(memory.try_enter())
+            if told == [True]:
+                memory.__exit__(None, None, None)
+
+    memory.on_damage = finalise
+    enter(memory)
+    try:
+        assert told == [False]
+        assert not is_free_for_others(memory)
+    finally:
+        memory.__exit__(None, None, None)
+    assert is_free_for_others(memory)
+
+
+def test_a_finaliser_that_runs_while_the_lock_is_released_leaves_it_alone() -> None:
+    memory = SharedMemory("test", 64)
+    told: list[bool] = []
+    memory.on_release = lambda: told.append(memory.try_enter())
+    with memory:
+        pass
+    assert told == [False]
+    assert is_free_for_others(memory)
+
+
+def test_garbage_that_is_collected_while_the_lock_is_waited_for_leaves_it_alone() -> None:
+    memory = SharedMemory("test", 64)
+    told: list[bool] = []
+
+    class Garbage:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            told.append(memory.try_enter())
+
+    def collect(*_: object) -> None:
+        gc.collect()
+
+    held = "fcntl.lockf(file, fcntl.LOCK_EX); print('held', flush=True); time.sleep(0.3)"
+    before = signal.signal(signal.SIGALRM, collect)
+    try:
+        with other_process(memory, held) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            Garbage()
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            with memory:
+                assert told == [False]
+                assert not is_free_for_others(memory)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

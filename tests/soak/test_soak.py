@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SECONDS = 60
-FLEET_SECONDS = 18
+FLEET_SECONDS = 16
 
 
 @pytest.mark.long
