@@ -6,12 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy import metrics
+from proxy.absences import ABSENT
 from proxy.cache.values import ALWAYS
 from proxy.purge import Purge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from proxy.absences import Absences
     from proxy.cache.backend import MemoryCache
     from proxy.cache.purge_log import PurgeLog
     from proxy.core.messages import StoredResponse
@@ -40,11 +42,15 @@ class Sighting(NamedTuple):
 class Store:
     """The responses that the processes of one server hold, and the purges of them.
 
-    Kept until evicted, however stale: the origin may confirm a stale one with a 304.
+    Kept until evicted, however stale: the origin may confirm a stale one with a 304. ``absences``
+    bounds those that say that there is no object.
     """
 
-    def __init__(self, cache: MemoryCache, purge_log: PurgeLog) -> None:
+    def __init__(
+        self, cache: MemoryCache, purge_log: PurgeLog, absences: Absences | None = None
+    ) -> None:
         self._cache = cache
+        self._absences = absences
         self.purge_log = purge_log
 
     @property
@@ -97,7 +103,22 @@ class Store:
         """
         fresh_for = max(0.0, response.freshness.lifetime - response.age(now))
         found = self._cache.put(key, response, timeout=fresh_for, stale=None, unless=unless)
+        if self._absences is not None and found is not None:
+            self._bound(self._absences, key, Found(*found))
         return found is not None
+
+    def _bound(self, absences: Absences, key: str, found: Found) -> None:
+        if found.response.status not in ABSENT:
+            absences.forget(key)
+            return
+        absences.add(key, found)
+        surplus = absences.take_surplus()
+        if surplus is not None:
+            oldest, slot, version = surplus
+            # An object that another process stores there just now may go as well: it is fetched
+            # again.
+            if self._cache.is_current(slot, version) and self._cache.remove(oldest):
+                metrics.evicted["absences"].inc()
 
     def remove(self, key: str) -> bool:
         """Forget the response under a key; whether there was one."""
