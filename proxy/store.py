@@ -11,12 +11,16 @@ from proxy.cache.values import ALWAYS
 from proxy.purge import Purge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
 
     from proxy.absences import Absences
     from proxy.cache.backend import MemoryCache
     from proxy.cache.purge_log import PurgeLog
     from proxy.core.messages import StoredResponse
+
+
+# How many keys of a purge are carried out before others have their turn: some milliseconds.
+_SLICE = 500
 
 
 class Found(NamedTuple):
@@ -156,11 +160,21 @@ class Store:
                 return (yield from self._cache.mark_stale_matching(purge.matches, now))
             purged = yield from self._cache.remove_matching(purge.matches)
         elif purge.soft:
-            return sum(self._cache.mark_stale(key, now) for key in purge.keys)
+            return (yield from _each(purge.keys, lambda key: self._cache.mark_stale(key, now)))
         else:
-            purged = sum(self.remove(key) for key in purge.keys)
+            purged = yield from _each(purge.keys, self.remove)
         metrics.evicted["purge"].inc(purged)
         return purged
+
+
+def _each(keys: Iterable[str], change: Callable[[str], bool]) -> Generator[None, None, int]:
+    """How many of the keys were changed; in steps, so that others have their turn."""
+    changed = 0
+    for number, key in enumerate(keys, 1):
+        changed += change(key)
+        if number % _SLICE == 0:
+            yield
+    return changed
 
 
 def _to_the_end(work: Generator[None, None, int]) -> int:
