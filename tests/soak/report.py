@@ -95,7 +95,7 @@ class Report:
             *_section("done to it", self.done),
             *_section("failures with an excuse", self.excused),
             f"  {'asked again on a new connection':44}{self.reopened:>10}",
-            f"  {'judged by a purge of another replica':44}{self.judged_across:>10}",
+            f"  {'comparisons with purges of other replicas':44}{self.judged_across:>10}",
         ]
         for number, life in enumerate(self.lives, 1):
             memory = [

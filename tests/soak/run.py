@@ -99,7 +99,10 @@ class Soak:
         """Judge what can be judged once a server has ended."""
         server.served.close()
         self._object(accounts.of_memory(server.samples))
-        self._object(accounts.of_resources(server.quiet))
+        slack = accounts.DESCRIPTOR_SLACK
+        if self.chaos.valkey is not None:
+            slack = accounts.DESCRIPTOR_SLACK_OF_REPLICAS
+        self._object(accounts.of_resources(server.quiet, slack))
         for line in server.tracebacks():
             self.chaos.judge.object_to("traceback", line)
         self.lives.append(Life.of(server))
