@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.config import Config
@@ -230,4 +230,18 @@ def difference(one: Conversation, other: Conversation) -> str | None:
     if 431 in {answer.status for each in (one, other) for answer in each.answers}:
         # Where a head is too large and malformed, either may be seen first.
         return None
-    return None if one == other else f"{one}\n{other}"
+    if _without_501(one) == _without_501(other):
+        return None
+    return f"{one}\n{other}"
+
+
+def _without_501(said: Conversation) -> Conversation:
+    """The same, with 400 where a method is not known.
+
+    Which of the two it is depends on how much of the request line came at once.
+    """
+    answers = tuple(
+        replace(answer, status=400, fields=(), body=b"") if answer.status in (400, 501) else answer
+        for answer in said.answers
+    )
+    return replace(said, answers=answers)
