@@ -119,10 +119,11 @@ class Store:
         surplus = absences.take_surplus()
         if surplus is not None:
             oldest, slot, version = surplus
+            held = self.look_up(oldest)
             # An object that another process stores there just now may go as well: it is fetched
             # again.
-            if self._cache.is_current(slot, version) and self._cache.remove(oldest):
-                metrics.evicted["absences"].inc()
+            if held is not None and (held.slot, held.version) == (slot, version):
+                metrics.evicted["absences"].inc(self.remove(oldest))
 
     def remove(self, key: str) -> bool:
         """Forget the response under a key; whether there was one."""
