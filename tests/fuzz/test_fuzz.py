@@ -86,7 +86,7 @@ def test_hits_are_answered_by_the_fast_one_itself(runner: asyncio.Runner, doors:
     assert (doors.plain.passed_on, doors.fast.passed_on) == (before[0] + 2, before[1])
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
 @given(random=st.randoms(use_true_random=False))
 def test_both_protocols_answer_alike(runner: asyncio.Runner, doors: Doors, random: Random) -> None:
     sent = grammar.visit(random, list(KEPT.values()))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.long
 
 MIB = 2**20
-CONCURRENCY, CLIENTS, EACH = 4, 12, 40
+CONCURRENCY, CLIENTS, EACH = 4, 12, 30
 LARGE = bytes(range(256)) * 8192
 # What a request asks for: its target and fields, by client and turn.
 Request = tuple[str, tuple[str, ...]]
