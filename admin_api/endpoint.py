@@ -1,4 +1,4 @@
-"""What all admin endpoints have in common."""
+"""The manners of every admin endpoint: its methods, its JSON, what no cache or page may get."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gateway has to do with the other replicas."""
+"""The gateway's way to the other replicas: what it finds there, shares, or tells them of purges."""
 
 from __future__ import annotations
 

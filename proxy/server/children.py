@@ -1,4 +1,4 @@
-"""Forks the processes that the parent of a server needs: workers, and some for a single errand.
+"""Forks the children of a server's parent: workers, or one for a single errand.
 
 The parent has one thread, which must not wait: a lock that a stopped worker holds would keep it
 from ever killing that one. So whatever may wait is done by a child.
