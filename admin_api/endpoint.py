@@ -1,4 +1,4 @@
-"""The manners of every admin endpoint: its methods, its JSON, what no cache or page may get."""
+"""What every admin endpoint does alike: methods, JSON answers, headers that keep them private."""
 
 from __future__ import annotations
 

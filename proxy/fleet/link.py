@@ -1,4 +1,4 @@
-"""The gateway's way to the other replicas: what it finds there, shares, or tells them of purges."""
+"""A gateway's link to the other replicas, over which it finds, shares, purges responses."""
 
 from __future__ import annotations
 
