@@ -1,4 +1,4 @@
-"""What all admin endpoints have in common."""
+"""What every admin endpoint does alike: methods, JSON answers, headers that keep them private."""
 
 from __future__ import annotations
 

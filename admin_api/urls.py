@@ -1,4 +1,4 @@
-"""Where the admin routes are."""
+"""Maps the admin paths, under ADMIN_PREFIX, to their views."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from botocore.credentials import Credentials
 from yarl import URL
 
 from bench.errors import BenchError
-from bench.measurement import Measurement, percentile
+from bench.measurement import Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,15 +69,11 @@ async def measure(base: str, concurrency: int, seconds: float) -> Measurement:
         numbers = itertools.count()
         await asyncio.gather(*(work(numbers) for _ in range(concurrency)))
         elapsed, cpu = time.perf_counter() - started, time.process_time() - cpu
-    times.sort()
-    return Measurement(
-        requests=len(times),
+    return Measurement.of_times(
+        times,
         seconds=elapsed,
         received=received,
-        p50=percentile(times, 0.5),
-        p99=percentile(times, 0.99),
-        p999=percentile(times, 0.999),
-        cpu=cpu / elapsed,
+        cpu_seconds=cpu,
         memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
 

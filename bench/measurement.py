@@ -27,6 +27,29 @@ class Measurement:
     cpu: float
     memory: int
 
+    @classmethod
+    def of_times(
+        cls,
+        times: Sequence[float],
+        *,
+        seconds: float,
+        received: int,
+        cpu_seconds: float,
+        memory: int,
+    ) -> Self:
+        """Of requests that took these times, at least one, in any order."""
+        ordered = sorted(times)
+        return cls(
+            requests=len(ordered),
+            seconds=seconds,
+            received=received,
+            p50=percentile(ordered, 0.5),
+            p99=percentile(ordered, 0.99),
+            p999=percentile(ordered, 0.999),
+            cpu=cpu_seconds / seconds,
+            memory=memory,
+        )
+
     @property
     def rate(self) -> float:
         """Requests a second."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from bench.client import parse_head, request
 from bench.errors import BenchError
-from bench.measurement import Measurement, percentile
+from bench.measurement import Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,16 +83,8 @@ class Sink:
             cpu = server.cpu_seconds() - cpu
         if not times:
             raise BenchError("no answer was whole in time")
-        times.sort()
-        return Measurement(
-            requests=len(times),
-            seconds=elapsed,
-            received=received,
-            p50=percentile(times, 0.5),
-            p99=percentile(times, 0.99),
-            p999=percentile(times, 0.999),
-            cpu=cpu / elapsed,
-            memory=server.memory(),
+        return Measurement.of_times(
+            times, seconds=elapsed, received=received, cpu_seconds=cpu, memory=server.memory()
         )
 
 

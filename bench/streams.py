@@ -89,14 +89,11 @@ def _stream(server: Contestant, size: int) -> Measurement:
     if received != size:
         raise BenchError(f"{server.name} sent {received} bytes of {size}")
     cpu = server.process.cpu_seconds() - cpu
-    return Measurement(
-        requests=1,
+    return Measurement.of_times(
+        [seconds],
         seconds=seconds,
         received=received,
-        p50=seconds,
-        p99=seconds,
-        p999=seconds,
-        cpu=cpu / seconds,
+        cpu_seconds=cpu,
         memory=server.process.memory(),
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.client import Connection
 from bench.errors import BenchError
 from bench.fleet import NAME, replicas, valkey
-from bench.measurement import Measurement, Outcome, Side, Spread, at_most, percentile
+from bench.measurement import Measurement, Outcome, Side, Spread, at_most
 from bench.wrk import BROWSER_FIELDS
 
 if TYPE_CHECKING:
@@ -139,19 +139,16 @@ def _asked(server: Contestant, prefix: str, count: int) -> Measurement:
     """Ask for each of ``count`` keys once, over one connection."""
     cpu, started = server.process.cpu_seconds(), time.perf_counter()
     with Connection(server.port) as connection:
-        times = sorted(
+        times = [
             connection.time_to_first_byte(f"{prefix}{number}", BROWSER_FIELDS)
             for number in range(count)
-        )
+        ]
     seconds = time.perf_counter() - started
-    return Measurement(
-        requests=count,
+    return Measurement.of_times(
+        times,
         seconds=seconds,
         received=0,
-        p50=percentile(times, 0.5),
-        p99=percentile(times, 0.99),
-        p999=percentile(times, 0.999),
         # A tick of the clock at least: no request is free.
-        cpu=max(server.process.cpu_seconds() - cpu, 0.01) / seconds,
+        cpu_seconds=max(server.process.cpu_seconds() - cpu, 0.01),
         memory=server.process.memory(),
     )

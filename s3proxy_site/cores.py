@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-CGROUPS = Path("/sys/fs/cgroup")
+from s3proxy_site import control_groups
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def usable_cores() -> int:
@@ -16,35 +19,13 @@ def usable_cores() -> int:
     except AttributeError:
         # Linux alone has it.
         cores = os.cpu_count() or 1
-    try:
-        membership = Path("/proc/self/cgroup").read_text()
-    except OSError:
-        return cores
-    return max(1, math.ceil(min(cores, quota(membership, CGROUPS))))
+    allowed = quota(control_groups.membership(), control_groups.MOUNTED)
+    return max(1, math.ceil(min(cores, allowed)))
 
 
 def quota(membership: str, mounted: Path) -> float:
-    """Cores' worth of CPU time that control groups allow; infinite without a limit.
-
-    ``membership`` is the text of /proc/self/cgroup, a line like ``0::/a/b`` for version 2 or
-    ``4:cpu,cpuacct:/a/b`` for version 1. A container often sees its own group as the root.
-    """
-    found = [math.inf]
-    for line in membership.splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if not controllers:
-            found += [_limit_v2(group) for group in upwards(mounted, path)]
-        elif "cpu" in controllers.split(","):
-            for root in (mounted / "cpu", mounted / controllers):
-                found += [_limit_v1(group) for group in upwards(root, path)]
-    return min(found)
-
-
-def upwards(root: Path, path: str) -> list[Path]:
-    """A group's directory, with those of the groups that it is in; limits of all apply."""
-    parts = [part for part in path.split("/") if part not in {"", ".."}]
-    return [root.joinpath(*parts[:length]) for length in range(len(parts), -1, -1)]
+    """Cores' worth of CPU time that control groups allow; infinite without a limit."""
+    return control_groups.lowest("cpu", membership, mounted, limit_v2=_limit_v2, limit_v1=_limit_v1)
 
 
 def _limit_v2(group: Path) -> float:

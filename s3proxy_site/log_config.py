@@ -1,4 +1,4 @@
-"""Where log records go, in which form."""
+"""The logging of every process: where records go, in which form."""
 
 from __future__ import annotations
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from s3proxy_site.cores import CGROUPS, upwards
+from s3proxy_site import control_groups
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def usable_bytes() -> float:
@@ -15,26 +18,19 @@ def usable_bytes() -> float:
         installed: float = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (OSError, ValueError):
         installed = math.inf
-    try:
-        membership = Path("/proc/self/cgroup").read_text()
-    except OSError:
-        return installed
-    return min(installed, limit(membership, CGROUPS))
+    return min(installed, limit(control_groups.membership(), control_groups.MOUNTED))
 
 
 def limit(membership: str, mounted: Path) -> float:
-    """Bytes that control groups allow, infinite without a limit; arguments as for `cores.quota`."""
-    found = [math.inf]
-    for line in membership.splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if not controllers:
-            found += [_number(group / "memory.max") for group in upwards(mounted, path)]
-        elif "memory" in controllers.split(","):
-            groups = upwards(mounted / "memory", path)
-            # Without a limit it says some 2^63 bytes.
-            found += [_number(group / "memory.limit_in_bytes") for group in groups]
-    return min(found)
+    """Bytes that control groups allow; infinite without a limit."""
+    return control_groups.lowest(
+        "memory",
+        membership,
+        mounted,
+        limit_v2=lambda group: _number(group / "memory.max"),
+        # Without a limit it says some 2^63 bytes.
+        limit_v1=lambda group: _number(group / "memory.limit_in_bytes"),
+    )
 
 
 def _number(file: Path) -> float:

@@ -1,4 +1,4 @@
-"""Admin routes first, objects everywhere else."""
+"""Maps paths to views: the admin routes first, objects everywhere else."""
 
 from __future__ import annotations
 

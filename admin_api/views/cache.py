@@ -1,4 +1,4 @@
-"""The routes under cache/: what is stored, and its removal."""
+"""The routes under cache/, by which an operator looks at what is stored, or purges it."""
 
 from __future__ import annotations
 

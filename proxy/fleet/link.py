@@ -1,4 +1,4 @@
-"""What a gateway has to do with the other replicas."""
+"""A gateway's link to the other replicas, over which it finds, shares, purges responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What replicas share, as configured, one for each event loop."""
+"""Opens what replicas share, as configured, once for each event loop."""
 
 from __future__ import annotations
 

@@ -30,6 +30,12 @@ def run(rate: float = 1000, memory: int = 1, cpu: float = 0.5) -> Measurement:
     )
 
 
+def test_a_measurement_of_times_has_their_percentiles_in_whatever_order_they_came() -> None:
+    times = [float(number) for number in reversed(range(1000))]
+    measured = Measurement.of_times(times, seconds=4.0, received=7, cpu_seconds=1.0, memory=9)
+    assert measured == Measurement(1000, 4.0, 7, 500.0, 990.0, 999.0, 0.25, 9)
+
+
 def test_a_spread_is_the_median_between_the_extremes() -> None:
     assert Spread.of([3.0, 1.0, 10.0]) == Spread(3.0, 1.0, 10.0)
 

@@ -188,15 +188,15 @@ async def test_its_own_purge_is_not_applied_again(worker: Worker, neighbour: Wor
     end = await worker.link.publish(PREFIX)
     await until(lambda: worker.replica.stream.read_to == neighbour.replica.stream.read_to)
     worker.link.finish(end)
-    await until(lambda: not neighbour.replica.stream._left_to_senders)
-    await until(lambda: not worker.replica.stream._left_to_senders)
+    await until(lambda: not neighbour.replica.stream.left_to_senders)
+    await until(lambda: not worker.replica.stream.left_to_senders)
     assert worker.replica.applied == neighbour.replica.applied == []
 
 
 async def test_a_purge_whose_sender_died_over_it_is_applied_by_its_neighbours(
     worker: Worker, neighbour: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.fleet.purge_stream._SENDER_SECONDS", 0.2)
+    monkeypatch.setattr("proxy.fleet.purge_applier.SENDER_SECONDS", 0.2)
     await worker.link.publish(PURGE)
     await until(lambda: neighbour.replica.applied == [PURGE])
 

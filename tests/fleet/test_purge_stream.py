@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.fleet import metrics, purge_message, purge_stream
-from proxy.fleet.errors import FleetUnavailableError
+from proxy.fleet import metrics, redis_stream
 from proxy.fleet.position import PositionInMemory
 from proxy.fleet.stream_id import BEGINNING
 from proxy.purge import Purge
@@ -122,7 +121,7 @@ async def test_a_replica_that_was_away_beyond_the_trimmed_part_mistrusts(
 
 
 async def test_the_stream_is_trimmed(valkey: ValkeySite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purge_stream, "MOST_ENTRIES", 100)
+    monkeypatch.setattr(redis_stream, "MOST_ENTRIES", 100)
     async with joined(valkey.url) as replica:
         for number in range(350):
             await replica.stream.publish(purge(str(number)))
@@ -140,16 +139,6 @@ async def test_what_no_version_of_ours_writes_means_that_something_was_lost(
         found = await replica.tier.get("k")
         assert found is not None
         assert found.freshness.no_cache
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"[]", b"1", b"{}", b"\xff", b'{"keys":1,"prefixes":[],"all":false,"soft":false}',
-     b'{"keys":[],"prefixes":[1],"all":false,"soft":false}',
-     b'{"keys":[],"prefixes":[],"all":0,"soft":false}', b"[" * 100_000],
-)  # fmt: skip
-def test_a_malformed_purge_is_none(content: bytes) -> None:
-    assert purge_message.decode({b"v": b"1", b"purge": content}) is None
 
 
 async def test_a_server_that_was_restarted_empty_is_mistrusted(own_valkey: ValkeySite) -> None:
@@ -218,36 +207,6 @@ async def test_another_run_of_the_server_may_have_forgotten_the_last_purges(
             assert found is not None
             assert found.freshness.no_cache
             await until(lambda: one.mistrusts > before)
-
-
-async def test_a_purge_while_redis_is_gone_is_refused_and_sent_later(
-    own_valkey: ValkeySite,
-) -> None:
-    async with joined(own_valkey.url) as one, joined(own_valkey.url) as other:
-        own_valkey.kill()
-        await until(lambda: not one.stream.following)
-        with pytest.raises(FleetUnavailableError):
-            await one.stream.publish(purge("late"))
-        assert one.stream.waiting == 1
-        assert not one.rules.current
-        own_valkey.start()
-        await until(lambda: purge("late") in other.applied)
-        await until(lambda: one.rules.current)
-
-
-async def test_of_too_many_waiting_purges_it_is_told_that_there_were_some(
-    own_valkey: ValkeySite, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(purge_stream, "_MOST_WAITING", 3)
-    async with joined(own_valkey.url) as one, joined(own_valkey.url) as other:
-        own_valkey.pause()
-        for number in range(4):
-            with pytest.raises(FleetUnavailableError):
-                await one.stream.publish(purge(str(number)))
-        before = other.mistrusts
-        own_valkey.resume()
-        await until(lambda: other.mistrusts > before)
-        assert one.stream.waiting == 0
 
 
 async def test_without_redis_a_replica_does_not_catch_up(own_valkey: ValkeySite) -> None:

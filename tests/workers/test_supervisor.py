@@ -123,7 +123,7 @@ def test_workers_that_keep_dying_are_replaced_ever_more_slowly(
 def test_a_server_whose_workers_cannot_start_gives_up(origin: ScriptedOrigin) -> None:
     broken = (
         "import sys; sys.argv = ['manage.py', 'serve']; import manage\n"
-        "import proxy.server.supervisor as s; s.work = None\n"
+        "import proxy.server.children as c; c.work = None\n"
         "manage.main()\n"
     )
     with pytest.raises(RuntimeError, match=r"status 1[^$]*did not start"):
