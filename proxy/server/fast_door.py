@@ -11,19 +11,21 @@ for the client that asks again in the same words. Both memories are bounded.
 
 from __future__ import annotations
 
-import http
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 from weakref import ref
 
 from proxy.answer import from_memory
 from proxy.core.cache_key import InvalidTarget, object_key
 from proxy.core.messages import Request
+from proxy.server.wire import field_lines, status_line
 
 if TYPE_CHECKING:
     from proxy.access_log import LinePieces
     from proxy.core.messages import Fields, StoredResponse
     from proxy.gateway import Gateway, Recalled
+    from proxy.store import Sighting
 
 Lines = tuple[bytes, ...]
 _Fields = list[tuple[bytes, bytes]]
@@ -124,8 +126,20 @@ class Reply:
         if now >= self._decided_until:
             return False
         fields, self.handling, self.valid_until = gateway.retell(stored, now)
-        self.head = self._before + _lines(fields) + self._after
+        self.head = self._before + field_lines(fields) + self._after
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A plain request for an object, and what the gateway saw of the object in memory."""
+
+    request: Request
+    sighting: Sighting | None
+
+
+# A reply with its body, or why there is none.
+Found = tuple[Reply, bytes | memoryview] | Unanswered
 
 
 class FastDoor:
@@ -143,21 +157,21 @@ class FastDoor:
         self._heads: Remembered[bytes, tuple[Reply, Lines]] = Remembered(room)
         self._answer_to = self._heads.get
 
-    def answer(
-        self, method: bytes, target: bytes, fields: _Fields
-    ) -> tuple[Reply, bytes | memoryview] | None:
-        """The reply to a request, with its body; None where memory alone cannot give it.
+    def answer(self, method: bytes, target: bytes, read: _Fields, fields: _Fields) -> Found | None:
+        """The reply to a request, with its body; Unanswered where memory alone cannot give it.
 
-        ``fields`` are those that have a say: the framing's and READ_FIELDS.
+        None for what is no GET or HEAD without a body, or for no object. Of ``fields``, all of the
+        request's, ``read`` have a say: the framing's and READ_FIELDS.
         """
-        asked = (method, target, tuple([field for field in fields if field[0] != b"host"]))
+        asked = (method, target, tuple([field for field in read if field[0] != b"host"]))
         found = self._replies.get(asked)
         if found is not None:
             reply = found[0]
             body = self._body(reply)
             if body is not None:
                 return reply, body
-        return self._ask(asked)
+        request = self.request(method, target, read, fields)
+        return None if request is None else self._ask(asked, request)
 
     def answer_head(self, head: bytes) -> tuple[Reply, bytes | memoryview, Lines] | None:
         """As answer(), of a whole request head that remember_head() has been told of.
@@ -203,19 +217,26 @@ class FastDoor:
         reply.stored = ref(found.response)
         return found.response
 
-    def _ask(self, asked: _Asked) -> tuple[Reply, bytes | memoryview] | None:
-        method, target, fields = asked
-        if method not in _METHODS or any(name in _OF_A_BODY for name, _ in fields):
+    def request(
+        self, method: bytes, target: bytes, read: _Fields, fields: _Fields
+    ) -> Request | None:
+        """What is asked for, where it is a plain request for an object; see answer()."""
+        if method not in _METHODS or any(name in _OF_A_BODY for name, _ in read):
             return None
         path, _, _ = target.partition(b"?")
         try:
             key = object_key(path, self._prefix)
         except InvalidTarget:
             return None
-        recalled = self._gateway.recall(Request.from_fields(_METHODS[method], key, fields))
+        return Request.from_fields(_METHODS[method], key, fields)
+
+    def _ask(self, asked: _Asked, request: Request) -> Found:
+        _, target, fields = asked
+        sighting = self._gateway.sight(request.key)
+        recalled = self._gateway.recall(request, sighting)
         if recalled is None:
-            return None
-        reply = Reply(asked, key, recalled)
+            return Unanswered(request, sighting)
+        reply = Reply(asked, request.key, recalled)
         size = len(target) + sum([len(value) + _FIELD_BYTES for _, value in fields])
         if size <= _LONGEST_ASKED:
             self._replies.remember(asked, reply, size + 2 * len(reply.head) + _REPLY_BYTES)
@@ -225,16 +246,16 @@ class FastDoor:
 def _encoded(recalled: Recalled) -> tuple[bytes, bytes, bytes]:
     """Status line and fields, up to where the request id goes: before, of, after the cache's."""
     head, told = recalled.head, recalled.told
-    line = b"HTTP/1.1 %d %b\r\n" % (head.status, http.HTTPStatus(head.status).phrase.encode())
+    line = status_line(head.status)
     at = _place(told, head.fields)
     after = head.fields[at + len(told) :]
-    return line + _lines(head.fields[:at]), _lines(told), _lines(after) + b"x-request-id: "
+    return (
+        line + field_lines(head.fields[:at]),
+        field_lines(told),
+        field_lines(after) + b"x-request-id: ",
+    )
 
 
 def _place(part: Fields, whole: Fields) -> int:
     """Where ``part`` begins in ``whole``."""
     return next(at for at in range(len(whole)) if whole[at : at + len(part)] == part)
-
-
-def _lines(fields: Fields) -> bytes:
-    return b"".join([b"%b: %b\r\n" % field for field in fields])

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import http
 import logging
-from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from proxy.access_log import log_request
-from proxy.client_address import client_address
-from proxy.core.error_page import error_page
 from proxy.core.messages import READ_FIELDS
-from proxy.request_id import new_request_id
 from proxy.server.close_delimited import close_delimited
 from proxy.server.deadlines import Deadlines, Sweeper
 from proxy.server.framing import (
@@ -28,6 +21,8 @@ from proxy.server.framing import (
     head_bytes,
 )
 from proxy.server.handler import ABORT_EXTENSION
+from proxy.server.intake import OneAheadFlow, Trailers
+from proxy.server.refusal import NO_ANSWER, RefusedError, write_refusal
 from proxy.server.tcp import bytes_taken, reset
 from proxy.views import DEPARTURE_EXTENSION
 
@@ -42,52 +37,20 @@ LOOKED_AT = FRAMING_FIELDS | READ_FIELDS
 _REQUEST_TIMEOUT, _STOPPING = 408, 503
 # How much is parsed at once: a packet of many small requests must not become many waiting ones.
 _PIECE_BYTES = 4096
-# In place of a status: close, because what was asked is answered already.
-_NO_ANSWER = 0
-
 
 # uvicorn warns of each malformed request, which the access line already tells.
 _logger = logging.getLogger("s3proxy.server.protocol")
 _logger.setLevel(logging.ERROR)
 
 
-class RefusedError(Exception):
-    """The request head is not one to answer but with ``status``."""
+class Cycle(Protocol):
+    """What answers one request, as uvicorn's protocol knows it."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-class Trailers(list[Field]):
-    """Takes the fields behind a request's body, and keeps none (RFC 9110 §6.5.1).
-
-    Raises RefusedError where they go on beyond what a head may have.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._bytes = 0
-
-    def append(self, field: Field) -> None:
-        self._bytes += head_bytes(b"", b"", (field,))
-        if self._bytes > MAX_HEAD_BYTES:
-            raise RefusedError(_NO_ANSWER)
-
-
-class OneAheadFlow(FlowControl):
-    """Reads nothing further while requests wait for those before them.
-
-    Else a client that sends requests faster than it takes answers would fill the memory.
-    """
-
-    def __init__(self, transport: asyncio.Transport, has_waiting: Callable[[], bool]) -> None:
-        super().__init__(transport)
-        self._has_waiting = has_waiting
-
-    def resume_reading(self) -> None:
-        if not self._has_waiting():
-            super().resume_reading()
+    message_event: asyncio.Event
+    disconnected: bool
+    keep_alive: bool
+    response_started: bool
+    response_complete: bool
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -100,7 +63,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.flow = OneAheadFlow(transport, self._has_waiting)
         self._sweeper = Sweeper.of(self.server_state, self.loop)
         self._sweeper.add(self)
-        self._running: RequestResponseCycle | None = None
+        self._running: Cycle | None = None
         # What the application wants to be done when the client goes away before its answer.
         self._on_departure: Callable[[], None] | None = None
         # When the head that is now being read began, or the rest of a body that nobody wants;
@@ -242,7 +205,7 @@ class HttpProtocol(HttpToolsProtocol):
         """The parser, or a callback of ours, refused what came."""
         if self._in_body:
             # Its request has an answer, or will have one; a second would pass for the next's.
-            self.refuse(_NO_ANSWER)
+            self.refuse(NO_ANSWER)
             return
         error = getattr(self, "_head_error", None)
         self.refuse(error.status if isinstance(error, RefusedError) else BAD_REQUEST)
@@ -306,40 +269,18 @@ class HttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing() or self._lingering_since is not None:
             return
         self._idle_since = None
-        if status != _NO_ANSWER:
-            self._write_error(status)
+        if status != NO_ANSWER:
+            self._write_refusal(status)
         # RFC 9112 §9.6: closed with bytes unread, TCP would reset the connection, and the client
         # might never see the answer. So end our side, and read on for a while.
         self._lingering_since = self.loop.time()
         self.flow.resume_reading()
         self.transport.write_eof()
 
-    def _write_error(self, status: int) -> None:
-        request_id = new_request_id()
-        added = (
-            (b"date", formatdate(usegmt=True).encode("ascii")),
-            (b"x-request-id", request_id.encode("ascii")),
-            (b"connection", b"close"),
-        )
-        head = error_page(status, "GET", "", added)
-        body = b"".join(part for part in head.segments if isinstance(part, bytes))
-        lines = b"".join(b"%b: %b\r\n" % field for field in head.fields)
-        phrase = http.HTTPStatus(status).phrase.encode("ascii")
-        self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, phrase, lines, body))
-        log_request(
-            method=None,
-            path=None,
-            status=status,
-            sent_bytes=len(body),
-            seconds=0.0,
-            client=client_address(self.client[0] if self.client else None, (), ()),
-            request_id=request_id,
-        )
-
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Application) -> None:
-        self._running = cycle
+        self._running, self._on_departure = cycle, None
         extensions: dict[str, Any] = cycle.scope.setdefault("extensions", {})
-        extensions[ABORT_EXTENSION] = {"abort": lambda: self._abort(cycle)}
+        extensions[ABORT_EXTENSION] = {"abort": lambda: self.abort(cycle)}
         extensions[DEPARTURE_EXTENSION] = {"notify": self._notify_of_departure}
         if cycle.scope["http_version"] == "1.0":
             app = close_delimited(cycle, app)
@@ -350,24 +291,30 @@ class HttpProtocol(HttpToolsProtocol):
             try:
                 await app(scope, receive, send)
             except asyncio.CancelledError:
-                # The server stops, and the time to finish what was running is over. uvicorn
-                # would log a traceback for each, and make a 500 of it.
-                if cycle.response_started:
-                    self._abort(cycle)
-                else:
-                    cycle.disconnected = True
-                    self._write_error(_STOPPING)
-                    self.transport.close()
+                # uvicorn would log a traceback for each, and make a 500 of it.
+                self.stop_answering(cycle)
 
         return application
 
-    def _notify_of_departure(self, callback: Callable[[], None] | None) -> None:
-        self._on_departure = callback
+    def stop_answering(self, cycle: Cycle) -> None:
+        """The server stops, and the time to finish what was running is over."""
+        if cycle.response_started:
+            self.abort(cycle)
+        else:
+            cycle.disconnected = True
+            self._write_refusal(_STOPPING)
+            self.transport.close()
 
-    def _abort(self, cycle: RequestResponseCycle) -> None:
-        # As if the client had gone: nothing more is sent, and nothing looks complete.
+    def abort(self, cycle: Cycle) -> None:
+        """Send nothing more, and let nothing look complete, as if the client had gone."""
         cycle.disconnected = True
         reset(self.transport)
+
+    def _write_refusal(self, status: int) -> None:
+        write_refusal(self.transport, status, self.client[0] if self.client else None)
+
+    def _notify_of_departure(self, callback: Callable[[], None] | None) -> None:
+        self._on_departure = callback
 
     def _unsupported_upgrade_warning(self) -> None:
         """RFC 9110 §7.8: a server may ignore Upgrade, and this one always does."""

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.core.messages import Request
 from proxy.purge import Purge
-from proxy.server.fast_door import FastDoor
+from proxy.server.fast_door import FastDoor, Unanswered
 from proxy.server.protocol import LOOKED_AT
 from tests.gateway.subject import Proxy
 from tests.origins import ScriptedOrigin, conditional, respond
@@ -37,10 +37,9 @@ def door(proxy: Proxy) -> FastDoor:
 def asked(
     door: FastDoor, *fields: tuple[bytes, bytes], method: bytes = b"GET", target: bytes = b"/k"
 ) -> tuple[int, bytes, bytes] | None:
-    found = door.answer(
-        method, target, [(b"host", b"h"), *(f for f in fields if f[0] in LOOKED_AT)]
-    )
-    if found is None:
+    read = [(b"host", b"h"), *(f for f in fields if f[0] in LOOKED_AT)]
+    found = door.answer(method, target, read, list(fields))
+    if found is None or isinstance(found, Unanswered):
         return None
     reply, body = found
     return reply.status, reply.head, bytes(body)
@@ -54,8 +53,13 @@ def as_the_gateway_says(proxy: Proxy, *fields: tuple[bytes, bytes]) -> tuple[int
     return recalled.head.status, head[1], bytes(recalled.body)
 
 
-async def test_what_is_not_stored_is_left_to_the_application(door: FastDoor) -> None:
-    assert asked(door) is None
+async def test_what_is_not_stored_is_unanswered(door: FastDoor) -> None:
+    fields = [(b"host", b"h"), (b"authorization", b"x")]
+    found = door.answer(b"GET", b"/k?q", fields[:1], fields)
+    assert isinstance(found, Unanswered)
+    assert (found.request.key, found.request.authorized) == ("k", True)
+    assert found.sighting is not None
+    assert found.sighting.found is None
 
 
 async def test_a_hit_is_answered(door: FastDoor, proxy: Proxy) -> None:
@@ -177,8 +181,8 @@ async def test_what_a_client_makes_up_does_not_fill_memory(proxy: Proxy) -> None
     await proxy.get("k")
     for number in range(200):
         target = b"/k?%d" % number
-        found = door.answer(b"GET", target, [])
-        assert found is not None
+        found = door.answer(b"GET", target, [], [])
+        assert isinstance(found, tuple)
         door.remember_head(target * 50, found[0], ())
     for remembered in (door._replies, door._heads):
         assert remembered.bytes <= 100_000
@@ -192,8 +196,8 @@ async def test_what_is_long_is_not_remembered(door: FastDoor, proxy: Proxy) -> N
     asked(door, target=b"/k?" + b"x" * 5000)
     asked(door, *[(b"range", b"")] * 100)
     assert not door._replies
-    found = door.answer(b"GET", b"/k", [])
-    assert found is not None
+    found = door.answer(b"GET", b"/k", [], [])
+    assert isinstance(found, tuple)
     door.remember_head(b"x" * 5000, found[0], ())
     assert not door._heads
 

@@ -19,7 +19,8 @@ from proxy.claims import Claims
 from proxy.clients import Clients
 from proxy.log_stream import LineHandler
 from proxy.server.fast_door import FastDoor
-from proxy.server.fast_protocol import FastProtocol, Front
+from proxy.server.fast_protocol import FastProtocol
+from proxy.server.front import Front
 from s3proxy_site.log_config import JsonLines
 from tests.gateway.subject import Proxy
 from tests.origins import ScriptedOrigin, respond
