@@ -21,6 +21,7 @@ from proxy.core.messages import Head
 from proxy.metrics import BYTES_SERVED
 from proxy.origin.errors import OriginError
 from proxy.request_id import next_id
+from proxy.server.tcp import has_gone
 from proxy.server.wire import LAST_CHUNK, chunk, streamed_head, whole_head, write
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _logger = logging.getLogger("s3proxy.server")
 _DEFECT = 500
 # nginx's, for a client that closed its request: nobody gets it, but the access log shows it.
 CLIENT_GONE = 499
+_NO_ANSWER = Answer(Head(CLIENT_GONE, ()), None, b"")
 
 
 class Connection(Protocol):
@@ -122,10 +124,15 @@ class Exchange:
             if not self.disconnected:
                 connection.stop_answering(self)
                 return
-            answer = Answer(Head(CLIENT_GONE, ()), None, b"")
+            answer = _NO_ANSWER
         except Exception:
             _logger.exception("a request ended in a defect of the proxy")
             answer = _defect(asked.request)
+        else:
+            # A body of pieces finds out by itself.
+            if isinstance(answer.body, bytes) and has_gone(connection.transport):
+                self.disconnected = True
+                answer = _NO_ANSWER
         self._count(asked, answer)
         request_id = next_id()
         sent = _Sent(0, complete=False)

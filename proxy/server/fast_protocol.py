@@ -9,10 +9,11 @@ from weakref import WeakKeyDictionary
 from proxy import access_log, metrics
 from proxy.metrics import BYTES_SERVED, HITS
 from proxy.request_id import next_id
-from proxy.server.exchange import Asked, Exchange
+from proxy.server.exchange import CLIENT_GONE, Asked, Exchange
 from proxy.server.fast_door import Unanswered
 from proxy.server.front import Front
 from proxy.server.protocol import HttpProtocol
+from proxy.server.tcp import has_gone
 from proxy.server.wire import JOINED_BYTES
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ class FastProtocol(HttpProtocol):
         # Does the connection wait for a request, with nothing of one come yet, and nothing else
         # under way? Then a packet can be all of the next request.
         self._at_rest = self._front is not None
-        # Of the packet that is being parsed: its requests, and the door's reply to the last.
-        self._begun = 0
+        # The door's reply to the last request of the packet that is being parsed.
         self._reply: Reply | None = None
         self._answered = False
         # Did a packet that was not parsed come since the deadlines were last looked at?
@@ -83,7 +83,7 @@ class FastProtocol(HttpProtocol):
 
     def _begin_packet(self) -> None:
         self._active = self._at_rest = False
-        self._begun, self._reply = 0, None
+        self._reply = None
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -92,10 +92,6 @@ class FastProtocol(HttpProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._at_rest = self._rests()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._begun += 1
 
     def on_message_complete(self) -> None:
         if not self._answered:
@@ -192,14 +188,18 @@ class FastProtocol(HttpProtocol):
     def _tell(
         self, front: Front, reply: Reply, body: bytes | memoryview, lines: Lines, began: float
     ) -> bool:
-        """Send a reply unless the client is over its limit, and log it; was it sent?"""
+        """Send a reply and log it; false where the client is over its limit."""
         client = front.clients.client(self.client[0] if self.client else None, lines)
         if front.claims is not None and not front.claims.take(client.key):
             # The application counts and refuses it.
             return False
         request_id = next_id()
-        self._send(reply, body, request_id)
-        if front.is_logged:
+        if not front.is_logged:
+            self._send(reply, body, request_id)
+        elif has_gone(self.transport):
+            self._log_departure(reply, client, request_id, perf_counter() - began)
+        else:
+            self._send(reply, body, request_id)
             self._log(front.log, reply, len(body), client, request_id, perf_counter() - began)
         return True
 
@@ -214,6 +214,19 @@ class FastProtocol(HttpProtocol):
             self.transport.write(b"".join((reply.head, request_id, b"\r\n\r\n", body)))
         else:
             self.transport.writelines((b"".join((reply.head, request_id, b"\r\n\r\n")), body))
+
+    def _log_departure(
+        self, reply: Reply, client: Client, request_id: bytes, seconds: float
+    ) -> None:
+        access_log.log_request(
+            method=reply.method,
+            path=reply.path,
+            status=CLIENT_GONE,
+            sent_bytes=0,
+            seconds=seconds,
+            client=client.address,
+            request_id=request_id.decode("ascii"),
+        )
 
     def _log(
         self,

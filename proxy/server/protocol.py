@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
+from httptools import HttpParserInvalidMethodError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from proxy.core.messages import READ_FIELDS
@@ -16,14 +18,16 @@ from proxy.server.framing import (
     FRAMING_FIELDS,
     HEAD_TOO_LARGE,
     MAX_HEAD_BYTES,
+    NOT_IMPLEMENTED,
     Field,
     fault,
     head_bytes,
+    is_request_line,
 )
 from proxy.server.handler import ABORT_EXTENSION
 from proxy.server.intake import OneAheadFlow, Trailers
 from proxy.server.refusal import NO_ANSWER, RefusedError, write_refusal
-from proxy.server.tcp import bytes_taken, reset
+from proxy.server.tcp import bytes_taken, has_gone, reset
 from proxy.views import DEPARTURE_EXTENSION
 
 if TYPE_CHECKING:
@@ -71,7 +75,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._reading_since: float | None = self.loop.time()
         # When the last answer was given, or taken where it is still in the buffers.
         self._idle_since: float | None = None
-        self._head_bytes = self._packet_bytes = 0
+        self._head_bytes = 0
+        # What is being parsed, and how many requests have begun in it.
+        self._piece, self._begun = b"", 0
         # The fields of the current head that anything here looks at.
         self._fields: list[Field] = []
         self._in_body = False
@@ -118,8 +124,10 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._message_ended = False
         self._idle_since = None
-        self._packet_bytes = len(data)
+        self._piece, self._begun = data, 0
         super().data_received(data)
+        # Nothing of it is kept alive by a connection that waits.
+        self._piece = b""
         if self._closing:
             return
         if self._reading_since is None:
@@ -136,11 +144,15 @@ class HttpProtocol(HttpToolsProtocol):
         """The client sends no more; whoever has asked before is still answered."""
         if self._lingering_since is not None or (self._idle and not self.pipeline):
             return False
+        if has_gone(self.transport):
+            # A reset behind the request's bytes looks like an end to who reads them late.
+            return False
         self.cycle.keep_alive = False
         return True
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._begun += 1
         self._message_ended = False
         self._head_bytes = 0
         if self._reading_since is None:
@@ -169,7 +181,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _fault(self) -> int | None:
         method = self.parser.get_method()
         # A head that came in one small packet need not be measured.
-        if (self._packet_bytes > MAX_HEAD_BYTES or self._head_bytes) and head_bytes(
+        if (len(self._piece) > MAX_HEAD_BYTES or self._head_bytes) and head_bytes(
             method, self.url, self.headers
         ) > MAX_HEAD_BYTES:
             return HEAD_TOO_LARGE
@@ -208,7 +220,24 @@ class HttpProtocol(HttpToolsProtocol):
             self.refuse(NO_ANSWER)
             return
         error = getattr(self, "_head_error", None)
-        self.refuse(error.status if isinstance(error, RefusedError) else BAD_REQUEST)
+        if isinstance(error, RefusedError):
+            self.refuse(error.status)
+        elif self._is_method_unknown():
+            self.refuse(NOT_IMPLEMENTED)
+        else:
+            self.refuse(BAD_REQUEST)
+
+    def _is_method_unknown(self) -> bool:
+        """RFC 9110 §9.1: is a method that the parser has never heard of all that is wrong?
+
+        To be asked while the parser's error is handled. Of a line that comes in several packets,
+        or behind another request, that is not known.
+        """
+        return (
+            isinstance(sys.exception(), HttpParserInvalidMethodError)
+            and self._begun == 1
+            and is_request_line(self._piece)
+        )
 
     def refuse(self, status: int) -> None:
         """Answer with an error once the requests before it are answered, then close."""

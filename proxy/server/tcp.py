@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import sys
@@ -36,6 +37,20 @@ def bytes_taken(transport: asyncio.Transport) -> int:
             acked: int = _ACKED.unpack_from(info, _ACKED_OFFSET)[0]
             return acked
     return -transport.get_write_buffer_size()
+
+
+def has_gone(transport: asyncio.Transport) -> bool:
+    """Does nothing reach the peer any more, because it has reset the connection?
+
+    An end that came in order may be that of its own direction alone.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.is_closing():
+        return transport.is_closing()
+    poll = select.poll()
+    # Errors and the end of both directions are told unasked.
+    poll.register(sock.fileno(), 0)
+    return bool(poll.poll(0))
 
 
 def reset(transport: asyncio.Transport) -> None:
