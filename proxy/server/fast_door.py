@@ -19,7 +19,7 @@ from weakref import ref
 from proxy.answer import from_memory
 from proxy.core.cache_key import InvalidTarget, object_key
 from proxy.core.messages import Request
-from proxy.server.wire import field_lines, status_line
+from proxy.server.wire import date_line, field_lines, status_line
 
 if TYPE_CHECKING:
     from proxy.access_log import LinePieces
@@ -81,6 +81,7 @@ class Reply:
         "_asked",
         "_before",
         "_decided_until",
+        "_is_dated",
         "handling",
         "head",
         "key",
@@ -94,7 +95,7 @@ class Reply:
         "whole",
     )
 
-    def __init__(self, asked: _Asked, key: str, recalled: Recalled) -> None:
+    def __init__(self, asked: _Asked, key: str, recalled: Recalled, now: float) -> None:
         self._asked = asked
         self.key = key
         # What its lines in the access log have in common, once there is one.
@@ -108,8 +109,10 @@ class Reply:
         self.slot, self.version = recalled.found.slot, recalled.found.version
         self.valid_until = recalled.valid_until
         self._decided_until = recalled.decided_until
-        self._before, told, self._after = _encoded(recalled)
-        self.head = self._before + told + self._after
+        self._before, self._after = _encoded(recalled)
+        # Errors are made here and now; all else has the Date that it was stored with.
+        self._is_dated = any(name == b"date" for name, _ in recalled.head.fields)
+        self.head = self._told(recalled.told, now)
 
     @property
     def method(self) -> str:
@@ -126,8 +129,13 @@ class Reply:
         if now >= self._decided_until:
             return False
         fields, self.handling, self.valid_until = gateway.retell(stored, now)
-        self.head = self._before + field_lines(fields) + self._after
+        self.head = self._told(fields, now)
         return True
+
+    def _told(self, fields: Fields, now: float) -> bytes:
+        """The head with the cache's fields of now."""
+        date = b"" if self._is_dated else date_line(now)
+        return b"".join((self._before, field_lines(fields), self._after, date, b"x-request-id: "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,24 +244,19 @@ class FastDoor:
         recalled = self._gateway.recall(request, sighting)
         if recalled is None:
             return Unanswered(request, sighting)
-        reply = Reply(asked, request.key, recalled)
+        reply = Reply(asked, request.key, recalled, self._now())
         size = len(target) + sum([len(value) + _FIELD_BYTES for _, value in fields])
         if size <= _LONGEST_ASKED:
             self._replies.remember(asked, reply, size + 2 * len(reply.head) + _REPLY_BYTES)
         return reply, recalled.body
 
 
-def _encoded(recalled: Recalled) -> tuple[bytes, bytes, bytes]:
-    """Status line and fields, up to where the request id goes: before, of, after the cache's."""
+def _encoded(recalled: Recalled) -> tuple[bytes, bytes]:
+    """Status line and fields: before the cache's, and after them."""
     head, told = recalled.head, recalled.told
-    line = status_line(head.status)
     at = _place(told, head.fields)
-    after = head.fields[at + len(told) :]
-    return (
-        line + field_lines(head.fields[:at]),
-        field_lines(told),
-        field_lines(after) + b"x-request-id: ",
-    )
+    before, after = head.fields[:at], head.fields[at + len(told) :]
+    return status_line(head.status) + field_lines(before), field_lines(after)
 
 
 def _place(part: Fields, whole: Fields) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from proxy.access_log import log_request
 from proxy.client_address import client_address
 from proxy.core.error_page import error_page
 from proxy.request_id import new_request_id
-from proxy.server.wire import field_lines, status_line
+from proxy.server.wire import date_line, field_lines, status_line
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,13 +32,13 @@ def write_refusal(transport: asyncio.Transport, status: int, peer: str | None) -
     """
     request_id = new_request_id()
     added = (
-        (b"date", formatdate(usegmt=True).encode("ascii")),
         (b"x-request-id", request_id.encode("ascii")),
         (b"connection", b"close"),
     )
     head = error_page(status, "GET", "", added)
     body = b"".join(part for part in head.segments if isinstance(part, bytes))
-    transport.write(b"%b%b\r\n%b" % (status_line(status), field_lines(head.fields), body))
+    lines = status_line(status), field_lines(head.fields), date_line(), b"\r\n"
+    transport.write(b"".join((*lines, body)))
     log_request(
         method=None,
         path=None,

@@ -29,6 +29,11 @@ def field_lines(fields: Fields) -> bytes:
     return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
+def date_line(now: float | None = None) -> bytes:
+    """A Date of ``now``, in seconds since the epoch (RFC 9110 §6.6.1)."""
+    return b"date: %b\r\n" % formatdate(now, usegmt=True).encode("ascii")
+
+
 def whole_head(
     head: Head, method: str, body: bytes, request_id: bytes, *, keep_alive: bool
 ) -> bytes:
@@ -65,7 +70,7 @@ def _beginning(head: Head, request_id: bytes) -> bytes:
 
 
 def _end(names: set[bytes], *, keep_alive: bool, chunked: bool = False) -> bytes:
-    date = b"" if b"date" in names else b"date: %b\r\n" % formatdate(usegmt=True).encode("ascii")
+    date = b"" if b"date" in names else date_line()
     return b"%b%b%b\r\n" % (
         date,
         b"" if keep_alive else b"connection: close\r\n",

@@ -8,6 +8,7 @@ from weakref import ref
 
 import pytest
 
+from proxy.core.http_date import format_http_date
 from proxy.core.messages import Request
 from proxy.purge import Purge
 from proxy.server.fast_door import FastDoor, Unanswered
@@ -48,7 +49,11 @@ def asked(
 def as_the_gateway_says(proxy: Proxy, *fields: tuple[bytes, bytes]) -> tuple[int, bytes, bytes]:
     recalled = proxy.gateway.recall(Request.from_fields("GET", "k", fields))
     assert recalled is not None
-    lines = [b"%b: %b\r\n" % field for field in recalled.head.fields]
+    told = list(recalled.head.fields)
+    if b"date" not in dict(told):
+        # An error's is made here (RFC 9110 §6.6.1).
+        told.append((b"date", format_http_date(proxy.clock.now).encode()))
+    lines = [b"%b: %b\r\n" % field for field in told]
     head = b"HTTP/1.1 %d " % recalled.head.status, b"".join(lines) + b"x-request-id: "
     return recalled.head.status, head[1], bytes(recalled.body)
 
