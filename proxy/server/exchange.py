@@ -119,6 +119,9 @@ class Exchange:
 
     async def _run(self, connection: Connection, asked: Asked) -> None:
         try:
+            if connection.flow.write_paused:
+                # The client has yet to take what was written before.
+                await connection.flow.drain()
             answer = await self._gateway.answer(asked.request, asked.sighting)
         except asyncio.CancelledError:
             if not self.disconnected:

@@ -144,6 +144,22 @@ async def test_what_is_purged_before_its_turn_is_not_sent(
     protocol.connection_lost(None)
 
 
+@pytest.mark.parametrize("stored", [False, True], ids=["a miss", "a hit"])
+async def test_a_client_that_takes_nothing_is_written_nothing(subject: Proxy, stored: bool) -> None:
+    if stored:
+        await subject.get("a")
+    protocol, transport = connected(front(subject.gateway))
+    protocol.pause_writing()
+    protocol.data_received(request("/a"))
+    for _ in range(50):
+        await asyncio.sleep(0.002)
+        assert not transport.packets
+    protocol.resume_writing()
+    [packet] = await answered(transport)
+    assert packet.endswith(b"\r\n\r\nhello")
+    protocol.connection_lost(None)
+
+
 def test_a_connection_goes_on_behind_each_kind_of_answer(
     serve: Serve, origin: ScriptedOrigin, raw: OpenRaw
 ) -> None:
