@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from proxy.core.messages import READ_FIELDS
 from proxy.server.close_delimited import close_delimited
-from proxy.server.deadlines import Deadlines, Sweeper
+from proxy.server.deadlines import Deadlines, Sweeper, Taking
 from proxy.server.framing import (
     BAD_REQUEST,
     FRAMING_FIELDS,
@@ -27,7 +27,7 @@ from proxy.server.framing import (
 from proxy.server.handler import ABORT_EXTENSION
 from proxy.server.intake import OneAheadFlow, Trailers
 from proxy.server.refusal import NO_ANSWER, RefusedError, write_refusal
-from proxy.server.tcp import bytes_taken, has_gone, reset
+from proxy.server.tcp import has_gone, reset
 from proxy.views import DEPARTURE_EXTENSION
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._message_ended = False
         self._refused: int | None = None
         self._lingering_since: float | None = None
-        self._taken = 0
-        self._taken_at: float | None = None
+        self._taking = Taking()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._sweeper.discard(self)
@@ -248,15 +247,12 @@ class HttpProtocol(HttpToolsProtocol):
     def check_deadlines(self, now: float, deadlines: Deadlines) -> None:
         """Close the connection if it has overrun one; ``now`` is the loop's time."""
         if self.transport.get_write_buffer_size() > 0:
-            taken = bytes_taken(self.transport)
-            if self._taken_at is None or taken != self._taken:
-                self._taken, self._taken_at = taken, now
-            elif now - self._taken_at >= deadlines.write:
+            if self._taking.has_stalled(self.transport, now, deadlines.write):
                 reset(self.transport)
             if self._idle_since is not None:
                 self._idle_since = now
             return
-        self._taken_at = None
+        self._taking.nothing_waits()
         if self._lingering_since is not None:
             if now - self._lingering_since >= deadlines.read:
                 self.transport.close()
