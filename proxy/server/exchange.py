@@ -52,10 +52,10 @@ class Connection(Protocol):
         """The answer is written: the next request may be answered."""
 
     def abort(self, cycle: Exchange) -> None:
-        """See HttpProtocol.abort."""
+        """See AnsweringProtocol.abort."""
 
     def stop_answering(self, cycle: Exchange) -> None:
-        """See HttpProtocol.stop_answering."""
+        """See AnsweringProtocol.stop_answering."""
 
 
 @dataclass(frozen=True, slots=True)

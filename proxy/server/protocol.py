@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from httptools import HttpParserInvalidMethodError
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from proxy.core.messages import READ_FIELDS
-from proxy.server.close_delimited import close_delimited
+from proxy.server.answering import AnsweringProtocol
 from proxy.server.deadlines import Deadlines, Sweeper, Taking
 from proxy.server.framing import (
     BAD_REQUEST,
@@ -24,21 +22,17 @@ from proxy.server.framing import (
     head_bytes,
     is_request_line,
 )
-from proxy.server.handler import ABORT_EXTENSION
 from proxy.server.intake import OneAheadFlow, Trailers
-from proxy.server.refusal import NO_ANSWER, RefusedError, write_refusal
+from proxy.server.refusal import NO_ANSWER, RefusedError
 from proxy.server.tcp import has_gone, reset
-from proxy.views import DEPARTURE_EXTENSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from proxy.server.close_delimited import Application
+    import asyncio
 
 # The only fields that have a say, in the framing or in the answer.
 LOOKED_AT = FRAMING_FIELDS | READ_FIELDS
 
-_REQUEST_TIMEOUT, _STOPPING = 408, 503
+_REQUEST_TIMEOUT = 408
 # How much is parsed at once: a packet of many small requests must not become many waiting ones.
 _PIECE_BYTES = 4096
 
@@ -47,17 +41,7 @@ _logger = logging.getLogger("s3proxy.server.protocol")
 _logger.setLevel(logging.ERROR)
 
 
-class Cycle(Protocol):
-    """What answers one request, as uvicorn's protocol knows it."""
-
-    message_event: asyncio.Event
-    disconnected: bool
-    keep_alive: bool
-    response_started: bool
-    response_complete: bool
-
-
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(AnsweringProtocol):
     """One connection. ``uvicorn --http proxy.server.protocol:HttpProtocol`` works as well."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -67,14 +51,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.flow = OneAheadFlow(transport, self._has_waiting)
         self._sweeper = Sweeper.of(self.server_state, self.loop)
         self._sweeper.add(self)
-        self._running: Cycle | None = None
-        # What the application wants to be done when the client goes away before its answer.
-        self._on_departure: Callable[[], None] | None = None
         # When the head that is now being read began, or the rest of a body that nobody wants;
         # None between requests and while a request is answered.
         self._reading_since: float | None = self.loop.time()
-        # When the last answer was given, or taken where it is still in the buffers.
-        self._idle_since: float | None = None
         self._head_bytes = 0
         # What is being parsed, and how many requests have begun in it.
         self._piece, self._begun = b"", 0
@@ -82,19 +61,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._fields: list[Field] = []
         self._in_body = False
         self._message_ended = False
-        self._refused: int | None = None
-        self._lingering_since: float | None = None
         self._taking = Taking()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._sweeper.discard(self)
-        # uvicorn tells only the newest of several pipelined requests.
-        if self._running is not None and not self._running.response_complete:
-            self._running.disconnected = True
-            self._running.message_event.set()
-            if self._on_departure is not None:
-                self._on_departure()
-        self.pipeline.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -198,12 +168,6 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        # The sweeper looks after this deadline too.
-        self._unset_keepalive_if_required()
-        if self._idle:
-            self._idle_since = self.loop.time()
-        if self._refused is not None and self._idle:
-            self._send_refusal(self._refused)
         if self._held:
             # Not from here: the parser may be the caller.
             self.loop.call_soon(self._parse_held)
@@ -237,12 +201,6 @@ class HttpProtocol(HttpToolsProtocol):
             and self._begun == 1
             and is_request_line(self._piece)
         )
-
-    def refuse(self, status: int) -> None:
-        """Answer with an error once the requests before it are answered, then close."""
-        self._refused = status
-        if self._idle:
-            self._send_refusal(status)
 
     def check_deadlines(self, now: float, deadlines: Deadlines) -> None:
         """Close the connection if it has overrun one; ``now`` is the loop's time."""
@@ -278,68 +236,6 @@ class HttpProtocol(HttpToolsProtocol):
     def was_answered(self) -> bool:
         """Has it been answered, and nothing come since?"""
         return self._idle_since is not None
-
-    @property
-    def _closing(self) -> bool:
-        """Is nothing more to be read?"""
-        return self._refused is not None or self.transport.is_closing()
-
-    @property
-    def _idle(self) -> bool:
-        """Is no request being answered?"""
-        running = self._running
-        return running is None or running.response_complete
-
-    def _send_refusal(self, status: int) -> None:
-        if self.transport.is_closing() or self._lingering_since is not None:
-            return
-        self._idle_since = None
-        if status != NO_ANSWER:
-            self._write_refusal(status)
-        # RFC 9112 §9.6: closed with bytes unread, TCP would reset the connection, and the client
-        # might never see the answer. So end our side, and read on for a while.
-        self._lingering_since = self.loop.time()
-        self.flow.resume_reading()
-        self.transport.write_eof()
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Application) -> None:
-        self._running, self._on_departure = cycle, None
-        extensions: dict[str, Any] = cycle.scope.setdefault("extensions", {})
-        extensions[ABORT_EXTENSION] = {"abort": lambda: self.abort(cycle)}
-        extensions[DEPARTURE_EXTENSION] = {"notify": self._notify_of_departure}
-        if cycle.scope["http_version"] == "1.0":
-            app = close_delimited(cycle, app)
-        super()._start_asgi_task(cycle, self._until_stopped(cycle, app))
-
-    def _until_stopped(self, cycle: RequestResponseCycle, app: Application) -> Application:
-        async def application(scope: Any, receive: Any, send: Any) -> None:
-            try:
-                await app(scope, receive, send)
-            except asyncio.CancelledError:
-                # uvicorn would log a traceback for each, and make a 500 of it.
-                self.stop_answering(cycle)
-
-        return application
-
-    def stop_answering(self, cycle: Cycle) -> None:
-        """The server stops, and the time to finish what was running is over."""
-        if cycle.response_started:
-            self.abort(cycle)
-        else:
-            cycle.disconnected = True
-            self._write_refusal(_STOPPING)
-            self.transport.close()
-
-    def abort(self, cycle: Cycle) -> None:
-        """Send nothing more, and let nothing look complete, as if the client had gone."""
-        cycle.disconnected = True
-        reset(self.transport)
-
-    def _write_refusal(self, status: int) -> None:
-        write_refusal(self.transport, status, self.client[0] if self.client else None)
-
-    def _notify_of_departure(self, callback: Callable[[], None] | None) -> None:
-        self._on_departure = callback
 
     def _unsupported_upgrade_warning(self) -> None:
         """RFC 9110 §7.8: a server may ignore Upgrade, and this one always does."""
