@@ -14,6 +14,7 @@ from bench.wrk import BROWSER_FIELDS, Numbered, Wrk, script
 
 if TYPE_CHECKING:
     from bench.contestants import Contestant, Stage
+    from bench.measurement import Measurement
     from bench.plan import Plan
 
 _FEW = 1_000
@@ -30,7 +31,11 @@ _TARGET_BOOKKEEPING_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Small hits spread evenly over many entries, against the same over a thousand."""
+    """Small hits with many entries stored, against the same with a thousand.
+
+    Once for the same thousand objects, where the store's size alone differs, and once spread
+    evenly over all of them, where hardly any request is like one before.
+    """
 
     name: str = "entries"
 
@@ -44,35 +49,27 @@ class Entries:
             stage.prefilled(environ, plan.entries, _BODY_BYTES, _FILLING_SECONDS) as large,
             stage.prefilled(environ, _FEW, _BODY_BYTES, _FILLING_SECONDS) as small,
         ):
-            many = _asking(stage, large, plan.entries)
+            spread = _asking(stage, large, plan.entries)
+            same = _asking(stage, large, _FEW)
             few = _asking(stage, small, _FEW)
             bookkeeping = (large.process.memory() - small.process.memory()) / (
                 plan.entries - _FEW
             ) - _BODY_BYTES
-            many.drive(large.port, large.process, plan.warmup)
-            few.drive(small.port, small.process, plan.warmup)
-            ours, theirs = alternate(
-                plan.pairs,
-                lambda: all_hits(stage.origin, many, large, plan.seconds),
-                lambda: all_hits(stage.origin, few, small, plan.seconds),
-            )
-        count = f"{plan.entries:,} entries"
-        slowest = Spread.of(run.p999 * 1e3 for run in theirs).median
+            outcomes = []
+            for asking, name, what in (
+                (same, self.name, f"the same {_FEW:,} objects"),
+                (spread, f"{self.name}/spread", "spread evenly"),
+            ):
+                asking.drive(large.port, large.process, plan.warmup)
+                few.drive(small.port, small.process, plan.warmup)
+                ours, theirs = alternate(
+                    plan.pairs,
+                    lambda asking=asking: all_hits(stage.origin, asking, large, plan.seconds),  # type: ignore[misc]
+                    lambda: all_hits(stage.origin, few, small, plan.seconds),
+                )
+                outcomes += _compared(name, what, plan.entries, ours, theirs)
         return [
-            ratio_of_rates(
-                self.name,
-                f"hit, {_BODY_BYTES} B, {count} ÷ {_FEW:,}",
-                (count, ours),
-                (f"{_FEW:,} entries", theirs),
-                at_least(_TARGET_RATE),
-            ),
-            Outcome(
-                f"{self.name}/p99.9",
-                f"hit, {_BODY_BYTES} B, {count}: p99.9",
-                "ms",
-                Spread.of(run.p999 * 1e3 for run in ours),
-                notes=(f"{slowest:.2f} ms with {_FEW:,} entries",),
-            ),
+            *outcomes,
             Outcome(
                 f"{self.name}/bookkeeping",
                 "memory for an entry beside its body",
@@ -81,6 +78,28 @@ class Entries:
                 at_most(_TARGET_BOOKKEEPING_BYTES),
             ),
         ]
+
+
+def _compared(
+    name: str, what: str, entries: int, ours: list[Measurement], theirs: list[Measurement]
+) -> list[Outcome]:
+    slowest = Spread.of(run.p999 * 1e3 for run in theirs).median
+    return [
+        ratio_of_rates(
+            name,
+            f"hit, {_BODY_BYTES} B, {what}, {entries:,} entries ÷ {_FEW:,}",
+            (f"{entries:,} entries", ours),
+            (f"{_FEW:,} entries", theirs),
+            at_least(_TARGET_RATE),
+        ),
+        Outcome(
+            f"{name}/p99.9",
+            f"hit, {_BODY_BYTES} B, {what}, {entries:,} entries: p99.9",
+            "ms",
+            Spread.of(run.p999 * 1e3 for run in ours),
+            notes=(f"{slowest:.2f} ms with {_FEW:,} entries",),
+        ),
+    ]
 
 
 def _asking(stage: Stage, proxy: Contestant, count: int) -> Wrk:

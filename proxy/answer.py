@@ -62,6 +62,8 @@ def _slice(segment: Segment, representation: bytes | memoryview) -> bytes | memo
 
 def is_copied_at_length(segments: tuple[Segment, ...], representation: bytes | memoryview) -> bool:
     """Would from_memory copy so much that slow clients could fill the memory with copies?"""
+    if len(representation) <= _PIECE_BYTES and len(segments) <= 1:
+        return False
     copied = sum(segment.length for segment in segments if isinstance(segment, ByteRange))
     whole = len(segments) == 1 and copied == len(representation)
     return not whole and copied > _PIECE_BYTES

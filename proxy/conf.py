@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 from s3proxy_site.env import message
 
@@ -13,9 +15,24 @@ if TYPE_CHECKING:
     from s3proxy_site.env import Config
 
 
+# What was read already: each look into Django's settings takes several calls.
+_known: Config | None = None
+
+
+@receiver(setting_changed)
+def _forget(**_: object) -> None:
+    """Tests change settings."""
+    global _known  # noqa: PLW0603
+    _known = None
+
+
 def config() -> Config:
     """The configuration; raises `ImproperlyConfigured` that lists every problem with it."""
+    global _known  # noqa: PLW0603 - settings are one for the process, and so is what is in them
+    if _known is not None:
+        return _known
     found: Config | None = settings.S3PROXY
+    _known = found
     if found is None:
         raise ImproperlyConfigured(message(settings.S3PROXY_PROBLEMS))
     return found

@@ -101,6 +101,8 @@ class Gateway:
         self._clock = clock
         self._link = link
         self._fetcher = Fetcher(store, turns, origin, policy, clock, link)
+        # As the store's.
+        self.use, self.read = store.use, store.read
 
     async def aclose(self) -> None:
         """Give up what is being fetched and close the connections to the origin."""
@@ -160,10 +162,6 @@ class Gateway:
         """What is stored under a key; finding it is a use of it."""
         return self._store.look_up(key)
 
-    def is_current(self, slot: int, version: int) -> bool:
-        """Is what was found there still stored, unchanged? If so, that is a use of it."""
-        return self._store.is_current(slot, version)
-
     def now(self) -> float:
         """The time by which the gateway decides, in seconds since the epoch."""
         return self._clock()
@@ -183,7 +181,7 @@ class Gateway:
 
     def _still_holds(self, sighting: Sighting) -> bool:
         found = sighting.found
-        return found is None or self._store.is_current(found.slot, found.version)
+        return found is None or self._store.use(found.slot, found.version)
 
     async def _answer(self, request: Request, sighting: Sighting) -> Answer:
         now = self._clock()

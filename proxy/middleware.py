@@ -11,8 +11,8 @@ from proxy import conf, metrics
 from proxy.clients import Clients
 from proxy.limits import seconds_to_wait, seconds_to_wait_in_fleet
 from proxy.request_counts import RequestCounts
-from proxy.request_id import new_request_id
-from proxy.responses import error_response
+from proxy.request_id import next_id
+from proxy.responses import add_field, error_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,7 +49,8 @@ def observe(get_response: AsyncView) -> AsyncView:
         lines = clients.lines(scope["headers"])
         client = clients.client(peer[0] if peer else None, lines).address
         scope["s3proxy.client"] = client
-        scope["s3proxy.request_id"] = request_id = new_request_id()
+        request_id = next_id()
+        scope["s3proxy.request_id"] = request_id.decode("ascii")
 
         wait = None
         if config.rate_limit_rps and not _asks_for_health(scope["path"], config.admin_prefix):
@@ -62,7 +63,7 @@ def observe(get_response: AsyncView) -> AsyncView:
         else:
             metrics.rate_limited.inc()
             response = error_response(request, 429, ((b"retry-after", b"%d" % wait),))
-        response.headers["X-Request-ID"] = request_id
+        add_field(response, b"x-request-id", request_id)
 
         match = request.resolver_match
         counts.count(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING
 
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http.response import ResponseHeaders
+from django.utils.functional import cached_property
 
 from proxy.answer import from_memory
 from proxy.core.error_page import error_page
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from django.http import HttpRequest
 
     from proxy.answer import Answer
@@ -23,22 +28,64 @@ HANDLING_ATTRIBUTE = "s3proxy_handling"
 _NO_TYPE = "-"
 
 
+class FieldHeaders(ResponseHeaders):
+    """The fields of a head, made into Django's text once somebody looks at them through Django.
+
+    Until then they are ``unread``, by names in lower case; afterwards that is None.
+    """
+
+    # Django's __init__ would check and convert what core has made already.
+    def __init__(self, fields: Fields) -> None:
+        self.unread: dict[bytes, bytes] | None = dict(fields)
+
+    @cached_property
+    def _store(self) -> dict[str, tuple[str, str]]:  # type: ignore[override]
+        fields, self.unread = self.unread or {}, None
+        names = {name: name.decode("ascii") for name in fields}
+        return {
+            names[name]: (names[name], value.decode("latin-1")) for name, value in fields.items()
+        }
+
+
+class BytesResponse(HttpResponse):
+    """A response whose head core has made, with its body at hand."""
+
+    # As Django's __init__ does, without what an answer of core's has no use for. What a response
+    # may change is made for each.
+    def __init__(self, content: bytes, status: int, fields: Fields) -> None:
+        vars(self).update(_AS_DJANGO_MAKES_IT)
+        self.headers = FieldHeaders(fields)
+        self.status_code = status
+        self._resource_closers: list[object] = []
+        self._container = [content]
+
+    @cached_property
+    def cookies(self) -> SimpleCookie:  # type: ignore[override]
+        """As Django's."""
+        return SimpleCookie()
+
+
+_AS_DJANGO_MAKES_IT = vars(HttpResponse(content_type=_NO_TYPE))
+del _AS_DJANGO_MAKES_IT["cookies"]
+
+
 def response_of(answer: Answer) -> HttpResponseBase:
     """The Django response that sends an answer; closing it closes the answer's body."""
+    head = answer.head
     response: HttpResponseBase
-    status = answer.head.status
     if isinstance(answer.body, bytes):
-        response = HttpResponse(answer.body, _NO_TYPE, status)
+        response = BytesResponse(answer.body, head.status, head.fields)
     else:
-        response = StreamingHttpResponse(answer.body, content_type=_NO_TYPE, status=status)
-    return _with_fields(response, answer.head.fields, answer.handling)
+        response = StreamingHttpResponse(answer.body, content_type=_NO_TYPE, status=head.status)
+        response.headers = FieldHeaders(head.fields)
+    setattr(response, HANDLING_ATTRIBUTE, answer.handling)
+    return response
 
 
 def error_response(request: HttpRequest, status: int, fields: Fields = ()) -> HttpResponseBase:
     """A short error that says nothing but its status."""
     head = error_page(status, request.method or "GET", request.headers.get("Accept", ""), fields)
-    response = HttpResponse(from_memory(head.segments, b""), _NO_TYPE, head.status)
-    return _with_fields(response, head.fields, None)
+    return BytesResponse(bytes(from_memory(head.segments, b"")), head.status, head.fields)
 
 
 def handling_of(response: HttpResponseBase) -> Handling | None:
@@ -47,14 +94,28 @@ def handling_of(response: HttpResponseBase) -> Handling | None:
     return found
 
 
-def _with_fields(
-    response: HttpResponseBase, fields: Fields, handling: Handling | None
-) -> HttpResponseBase:
-    # Into the mapping itself: Django's way checks and converts what core has made already.
-    stored: dict[str, tuple[str, str]] = response.headers._store  # noqa: SLF001
-    stored.clear()
-    for name, value in fields:
-        text = name.decode("ascii")
-        stored[text.lower()] = (text, value.decode("latin-1"))
-    setattr(response, HANDLING_ATTRIBUTE, handling)
-    return response
+def add_field(response: HttpResponseBase, name: bytes, value: bytes) -> None:
+    """Set a header field; the name is in lower case."""
+    headers = response.headers
+    if isinstance(headers, FieldHeaders) and headers.unread is not None:
+        headers.unread[name] = value
+    else:
+        headers[name.decode("ascii")] = value.decode("latin-1")
+
+
+def fields_of(response: HttpResponseBase) -> dict[bytes, bytes]:
+    """A response's header fields as they are sent, by names in lower case; cookies aside."""
+    headers = response.headers
+    if isinstance(headers, FieldHeaders) and headers.unread is not None:
+        return headers.unread
+    # Not through items(), which makes three calls a field.
+    stored: dict[str, tuple[str, str]] = headers._store  # noqa: SLF001
+    return {name.encode("ascii"): value.encode("latin-1") for name, (_, value) in stored.items()}
+
+
+def cookies_of(response: HttpResponseBase) -> Iterable[tuple[bytes, bytes]]:
+    """The fields that set a response's cookies; no object has any, but a middleware may."""
+    cookies: SimpleCookie | None = vars(response).get("cookies")
+    if not cookies:
+        return ()
+    return [(b"set-cookie", morsel.OutputString().encode("latin-1")) for morsel in cookies.values()]

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 
 class Found(NamedTuple):
-    """A stored response, the slot that holds it, and the version of what is in the slot."""
+    """A stored response, the slot that holds it, and the version of what is in the slot.
+
+    ``body_at`` is where its body can be read(); None where it is to be looked up.
+    """
 
     response: StoredResponse
     slot: int
     version: int
+    body_at: int | None
 
 
 class Sighting(NamedTuple):
@@ -46,6 +50,10 @@ class Store:
     def __init__(self, cache: MemoryCache, purge_log: PurgeLog) -> None:
         self._cache = cache
         self.purge_log = purge_log
+        # Asked with each hit: methods of the cache, without one of ours around them. use(slot,
+        # version): is what was found there still there, unchanged? If so, that is a use of it.
+        # read(slot, version, at, size): so many bytes of its body, None if it is not.
+        self.use, self.read = cache.use, cache.read
 
     @property
     def entries(self) -> int:
@@ -76,13 +84,6 @@ class Store:
     def holds(self, key: str) -> bool:
         """Is a response stored under the key, fresh or stale? Not a use of it."""
         return self._cache.holds(key)
-
-    def is_current(self, slot: int, version: int) -> bool:
-        """Is what was found there still there, unchanged? If so, that is a use of it."""
-        if not self._cache.is_current(slot, version):
-            return False
-        self._cache.touch_slot(slot)
-        return True
 
     def put(
         self,

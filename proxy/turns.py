@@ -62,7 +62,7 @@ class Turns:
 
     def _stored_since(self, flight: Flight, seen: Found | None) -> Found | None:
         found = self._store.look_up(flight.key)
-        if found is None or (seen is not None and found[1:] == seen[1:]):
+        if found is None or (seen is not None and found.version == seen.version):
             return None
         purged = self._purge_log.has_purged(flight.key, flight.purges)
         return None if purged else found

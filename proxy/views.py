@@ -15,6 +15,8 @@ from proxy.responses import error_response, response_of
 from proxy.service import gateway
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.core.handlers.asgi import ASGIRequest
 
     from proxy.answer import Answer
@@ -43,19 +45,22 @@ async def serve_object(request: ASGIRequest) -> HttpResponseBase:
     except InvalidTarget as exc:
         return error_response(request, exc.status)
     asked = Request.from_fields(request.method, key, request.scope["headers"])
-    answer = await _unless_client_leaves(request, asked)
+    offered = request.scope.get("extensions", {}).get(DEPARTURE_EXTENSION)
+    if offered is None:
+        return response_of(await gateway().answer(asked))
+    answer = await _unless_client_leaves(offered["notify"], asked)
     return HttpResponse(status=_CLIENT_GONE) if answer is None else response_of(answer)
 
 
-async def _unless_client_leaves(request: ASGIRequest, asked: Request) -> Answer | None:
+async def _unless_client_leaves(
+    notify: Callable[[Callable[[], None] | None], None], asked: Request
+) -> Answer | None:
     """The gateway's answer; None where the client has gone before there was one.
 
     Else who waits in line for the origin would keep its place there for nobody.
     """
-    offered = request.scope.get("extensions", {}).get(DEPARTURE_EXTENSION)
     task = asyncio.current_task()
-    if offered is None or task is None:
-        return await gateway().answer(asked)
+    assert task is not None
     gone = False
 
     def leave() -> None:
@@ -63,7 +68,7 @@ async def _unless_client_leaves(request: ASGIRequest, asked: Request) -> Answer 
         gone = True
         task.cancel()
 
-    offered["notify"](leave)
+    notify(leave)
     try:
         return await gateway().answer(asked)
     except asyncio.CancelledError:
@@ -72,7 +77,7 @@ async def _unless_client_leaves(request: ASGIRequest, asked: Request) -> Answer 
             return None
         raise
     finally:
-        offered["notify"](None)
+        notify(None)
 
 
 def bad_request(request: ASGIRequest, exception: Exception) -> HttpResponseBase:  # noqa: ARG001

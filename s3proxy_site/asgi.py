@@ -27,18 +27,14 @@ if settings.S3PROXY is None:
 
 logger = logging.getLogger("s3proxy.server")
 
-_handler = LeanHandler()
 
-
-async def application(
+async def _beside_http(
     scope: dict[str, Any],
     receive: Callable[[], Awaitable[dict[str, Any]]],
     send: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> None:
-    """Serve HTTP; open and close the gateway with the server."""
-    if scope["type"] == "http":
-        await _handler(scope, receive, send)
-    elif scope["type"] == "lifespan":
+    """Open and close the gateway with the server."""
+    if scope["type"] == "lifespan":
         try:
             await _lifespan(receive, send)
         except asyncio.CancelledError:
@@ -74,3 +70,6 @@ def _warn_of_several_processes() -> None:
         "run one, or `manage.py serve`",
         extra={"variable": "WEB_CONCURRENCY"},
     )
+
+
+application = LeanHandler(_beside_http)

@@ -93,8 +93,9 @@ class Blocks:
         start = self._run_among_freed(count)
         if start < 0:
             start = self._run(count)
-        if start < 0:
-            return self._scattered(size)
+            if start < 0:
+                return self._scattered(size)
+            self._header[_HINT] = start + count
         self._take(start, count)
         return Extent(start, count, 1)
 
@@ -153,19 +154,32 @@ class Blocks:
     def _take(self, start: int, count: int) -> None:
         self._mark(start, count, b"\1")
         self._header[_FREE] -= count
-        self._header[_HINT] = start + count
 
     def _run_among_freed(self, count: int) -> int:
-        for _ in range(len(self._freed)):
-            start, length = self._freed.popleft()
-            at = self._map_at + start
+        freed = self._freed
+        # What was freed for the sake of something of its own size is best left to that.
+        for _ in range(len(freed)):
+            start, length = freed[0]
+            if length == count:
+                freed.popleft()
+                if self._is_free(start, count):
+                    return start
+            else:
+                freed.rotate(-1)
+        for _ in range(len(freed)):
+            start, length = freed[0]
             if length < count:
-                self._freed.append((start, length))
-            elif self._map.find(b"\1", at, at + count) < 0:
-                if length > count:
-                    self._freed.append((start + count, length - count))
+                freed.rotate(-1)
+                continue
+            freed.popleft()
+            if self._is_free(start, count):
+                freed.append((start + count, length - count))
                 return start
         return -1
+
+    def _is_free(self, start: int, count: int) -> bool:
+        at = self._map_at + start
+        return self._map.find(b"\1", at, at + count) < 0
 
     def _run(self, count: int) -> int:
         """The first block of a free run, from where the last one was taken on; or -1."""

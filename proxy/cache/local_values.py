@@ -12,6 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from proxy.cache.seen import Seen
 from proxy.cache.values import is_immutable, size_of
 from proxy.core.messages import StoredResponse
 
@@ -26,11 +27,15 @@ _LARGEST_BODY = 256 * 1024
 
 
 class Found(NamedTuple):
-    """A value with where it is stored: current as long as the slot has that version."""
+    """A value with where it is stored: current as long as the slot has that version.
+
+    ``body_at`` as in Placed.
+    """
 
     value: Any
     slot: int
     version: int
+    body_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +66,19 @@ class LocalValues:
         self._max_entries, self._max_bytes = max_entries, max_bytes
         self._lock = threading.Lock()
         self._bytes = 0
+        self._seen = Seen()
         # A dict would look for its oldest key past all that have been taken out before it.
         self._by_key: OrderedDict[str, Local] = OrderedDict()
         # The one call of the way of a hit.
         self.get = self._by_key.get
 
     def add(self, key: str, value: Any, placed: Placed, lifetime: Lifetime) -> Found:
-        """Hold the value for others too, if it is immutable and not too large."""
-        found = Found(value, placed.slot, placed.version)
-        if not is_immutable(value):
+        """Hold the value for others too, if it is immutable, not too large, and comes again.
+
+        What has a large body is held the first time: decoding it anew may be a copy of that.
+        """
+        found = Found(value, placed.slot, placed.version, placed.body_at)
+        if not is_immutable(value) or not (_is_large(value) or self._seen.again(key)):
             self.drop(key)
             return found
         local = _local(key, found, placed, lifetime)
@@ -87,6 +96,8 @@ class LocalValues:
 
     def drop(self, key: str) -> None:
         """Hold nothing of the key."""
+        if key not in self._by_key:
+            return
         with self._lock:
             self._drop(key)
 
@@ -106,9 +117,13 @@ class LocalValues:
             self._bytes -= local.size
 
 
+def _is_large(value: Any) -> bool:
+    return type(value) is StoredResponse and len(value.body or b"") >= _LARGEST_BODY
+
+
 def _local(key: str, found: Found, placed: Placed, lifetime: Lifetime) -> Local:
     value = found.value
     size = _ENTRY_BYTES + len(key)
-    if type(value) is StoredResponse and len(value.body or b"") >= _LARGEST_BODY:
+    if _is_large(value):
         return Local(None, weakref.ref(value), placed, lifetime, size)
     return Local(found, None, placed, lifetime, size + size_of(value))

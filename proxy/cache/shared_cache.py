@@ -75,8 +75,8 @@ class SharedCache(BaseCache):
         self._stale_timeout = options.stale_timeout
         # What make_key() would give of "", so that it need not be formatted for each lookup.
         self._head = self.make_key("") if self.key_func is default_key_func else None
-        self.is_current = store.shared.is_current
-        self.touch_slot = store.shared.use
+        # See SharedStore.
+        self.use, self.read = store.shared.use, store.shared.read
 
     @property
     def entries(self) -> int:
@@ -127,7 +127,7 @@ class SharedCache(BaseCache):
         full_key = self._full_key(key, version)
         local = self._local.get(full_key)
         if local is not None:
-            slot, current, _ = local.placed
+            slot, current, _, _ = local.placed
             if self._versions[slot] == current:
                 found = local.found
                 if found is not None and local.lifetime.kept_until == _FOREVER:
@@ -236,8 +236,9 @@ class SharedCache(BaseCache):
         if local is not None and self._shared.is_current(*local.placed[:2]):
             value = local.value()
             if (value is not None or local.found is not None) and now < local.lifetime.kept_until:
-                self._shared.use(local.placed.slot)
-                return Found(value, *local.placed[:2]), local.lifetime
+                slot, version, _, body_at = local.placed
+                self._shared.use(slot, version)
+                return Found(value, slot, version, body_at), local.lifetime
         stored = self._shared.get(full_key, now)
         if stored is None:
             self._local.drop(full_key)

@@ -1,7 +1,7 @@
 """Keys with their contents in memory shared by processes, least recently used out first.
 
 Bounds, order, counts and removals are those of all processes together. Every method takes the
-lock itself; only is_current() and use() do without.
+lock itself; only is_current(), use() and read() do without.
 """
 
 from __future__ import annotations
@@ -39,11 +39,16 @@ class Lifetime(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """Where something is stored. ``body_id`` is its body's, which no other body ever has."""
+    """Where something is stored.
+
+    ``body_id`` is its body's, which no other body ever has. ``body_at`` is where in the memory
+    read() finds the body, None where it has to be looked up: it is large, scattered, or not there.
+    """
 
     slot: int
     version: int
     body_id: int
+    body_at: int | None
 
 
 class Stored(NamedTuple):
@@ -70,6 +75,7 @@ class SharedStore:
         self._blocks = self._held.blocks
         # For callers to whom even a method call is much: see is_current() and use().
         self.versions, self.ticks = self._slots.versions, self._slots.ticks
+        self._map = self.memory.map
         self.memory.on_damage = self._held.reset
         self.memory.on_release = self._held.unpin_dropped
 
@@ -94,9 +100,22 @@ class SharedStore:
         """Does the slot still hold what had this version? Without the lock."""
         return self.versions[slot] == version
 
-    def use(self, slot: int) -> None:
-        """Count as a use of what the slot holds. Without the lock."""
+    def use(self, slot: int, version: int) -> bool:
+        """Count as a use of what the slot holds, if it is current. Without the lock."""
+        if self.versions[slot] != version:
+            return False
         self.ticks[slot] = monotonic_ns()
+        return True
+
+    def read(self, slot: int, version: int, at: int, size: int) -> bytes | None:
+        """``size`` bytes of the body of what the slot holds, if it is current. Without the lock.
+
+        ``at`` is its ``body_at`` plus the bytes to be left out before.
+        """
+        data = self._map[at : at + size]
+        # Room is given to others after the version has gone, never before: if it is still there,
+        # nothing else has been written here meanwhile.
+        return data if self.versions[slot] == version else None
 
     def get(self, key: str, now: float) -> Stored | None:
         """What is under the key, which counts as a use; None if it is past ``kept_until``."""
@@ -110,7 +129,7 @@ class SharedStore:
             body = self._body(slot, record)
             version = self.versions[slot]
         return Stored(
-            Placed(slot, version, record.body_id),
+            self._placed(slot, version, record),
             Content(record.kind, text[record.key_bytes :], body),
             _lifetime(record),
             record.stale_since,
@@ -160,7 +179,7 @@ class SharedStore:
             if row is None:
                 if body is not None:
                     self._blocks.write(extents[1], body)
-                return Placed(slot, self._held.enter(slot, key_hash), record.body_id)
+                return self._placed(slot, self._held.enter(slot, key_hash), record)
             resets = self._header[layout.RESETS]
         # So large that copying it would keep others waiting for the lock. The slot holds nothing
         # yet, and the row keeps its room from being used, were all forgotten meanwhile.
@@ -178,7 +197,7 @@ class SharedStore:
                 if found is not None:
                     self._held.remove(*found)
                 self._held.make_room_for_one()
-                placed = Placed(slot, self._held.enter(slot, key_hash), record.body_id)
+                placed = self._placed(slot, self._held.enter(slot, key_hash), record)
             self._held.unpin(self._held.pins.remove(row))
             return placed
 
@@ -250,6 +269,12 @@ class SharedStore:
             for slot in self._held.pins.forget(index):
                 self._held.unpin(slot)
 
+    def _placed(self, slot: int, version: int, record: Record) -> Placed:
+        size = record.body_bytes
+        in_one_run = record.body_runs == 1 and 0 < size < self.plan.pinned_from
+        at = self._blocks.offset(record.body) if in_one_run else None
+        return Placed(slot, version, record.body_id, at)
+
     # What follows assumes that the lock is held.
 
     def _body(self, slot: int, record: Record) -> bytes | memoryview | None:
@@ -287,7 +312,7 @@ class SharedStore:
             **lifetime._asdict(),
         )
         self._slots.write(slot, record)
-        return Placed(slot, self._slots.renew(slot), record.body_id)
+        return self._placed(slot, self._slots.renew(slot), record)
 
 
 def _lifetime(record: Record) -> Lifetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 from proxy.core.cache_control import RequestDirectives
@@ -68,6 +69,9 @@ class Request:
                 read.setdefault(name, []).append(value.decode("latin-1"))
         if not read:
             return cls(method, key, fields=fields)
+        if len(read) == 1 and b"accept" in read:
+            # Most requests: nothing else that matters.
+            return cls(method, key, accept=", ".join(read[b"accept"]), fields=fields)
 
         def combined(name: bytes) -> str | None:
             # RFC 9110 §5.3: lines of one name are one list. A field that may stand once only
@@ -130,7 +134,7 @@ class StoredResponse:
     @property
     def __cache_size__(self) -> int:
         """Bytes of memory that this response is accounted for."""
-        fields = sum(len(name) + len(value) + _FIELD_BYTES for name, value in self.fields)
+        fields = sum(map(len, chain.from_iterable(self.fields))) + _FIELD_BYTES * len(self.fields)
         selecting = 0 if self.vary is None else self.vary.size
         return _RECORD_BYTES + fields + selecting + len(self.body or b"")
 

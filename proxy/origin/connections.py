@@ -1,29 +1,26 @@
-"""The pool of connections to the origin, as aiohttp keeps it."""
+"""The pool of connections to the origin."""
 
 from __future__ import annotations
 
-import os
-from contextvars import ContextVar
+import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
-import aiohttp
-from yarl import URL
+from proxy.origin.connection import Connection
+from proxy.origin.dialing import Dialer
+from proxy.origin.faults import DisconnectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from aiohttp.connector import Connection
-    from aiohttp.tracing import Trace
     from botocore.credentials import ReadOnlyCredentials
 
-_READ_BUFFER_BYTES = 256 * 1024
-_DNS_CACHE_SECONDS = 30
-# An object of S3 has 2 KiB of metadata at most, one of R2 8 KiB: in fields as short as can be, or
-# all in one.
-_MOST_FIELDS = 1024
-_FIELD_BYTES = 16 * 1024
+    from proxy.origin.location import Endpoint
+    from proxy.origin.response import Response
+
+# S3 closes connections that are idle for 20 s: ours must not be used in just that moment.
+IDLE_SECONDS = 15.0
+# Closing takes one turn of the event loop.
+_CLOSING_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -37,87 +34,115 @@ class Trip:
     keys: ReadOnlyCredentials | None = None
 
 
-# The one under way in a task: what makes the request has no way to hand it to the connector.
-_trip: ContextVar[Trip] = ContextVar("trip")
-
-
-class _Request(aiohttp.ClientRequest):
-    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
-        """Add nothing: no User-Agent, and what else there should be is given."""
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Notes which trips go on connections that have been idle.
-
-    aiohttp's tracing would tell as well, at a fifth of what a request costs.
-    """
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit=limit, ttl_dns_cache=_DNS_CACHE_SECONDS)
-        self._known: WeakSet[object] = WeakSet()
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
-        connection = await super().connect(req, traces, timeout)
-        if connection.protocol in self._known:
-            _trip.get().reused = True
-        else:
-            self._known.add(connection.protocol)
-        return connection
-
-
 class Connections:
-    """Opened when first needed; at most ``limit``, each silent for at most ``timeout`` seconds."""
+    """Connections to one endpoint at a time, opened when needed, at most ``limit`` of them idle.
+
+    Those used last are used first, so that the others grow old and are closed. A body may be
+    silent for ``timeout`` seconds.
+    """
 
     def __init__(self, limit: int, timeout: float) -> None:
         self._limit = limit
         self._timeout = timeout
-        self._connector: _Connector | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._dialer = Dialer()
+        self._endpoint: Endpoint | None = None
+        # The one that has been idle for longest first.
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._all_lost: asyncio.Event | None = None
+
+    @property
+    def idle(self) -> int:
+        """How many connections wait for a request."""
+        return len(self._idle)
+
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return len(self._open)
 
     async def aclose(self) -> None:
-        """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = self._connector = None
+        """Close every connection; none is opened any more."""
+        self._closed = True
+        self._dialer.close()
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        self._idle.clear()
+        self._all_lost = asyncio.Event()
+        for connection in list(self._open):
+            connection.abort()
+        if self._open:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSING_SECONDS):
+                    await self._all_lost.wait()
 
-    async def get(self, url: str, headers: Mapping[str, str], trip: Trip) -> aiohttp.ClientResponse:
-        """Send one GET request, once; ``url`` goes out as it is. Raises what aiohttp raises."""
-        session = self._opened()
-        _trip.set(trip)
-        return await session.get(URL(url, encoded=True), headers=headers, allow_redirects=False)
+    async def get(self, endpoint: Endpoint, head: bytes, trip: Trip) -> Response:
+        """Send one request, once, and wait for the head of its response.
+
+        Raises ConnectionFaultError.
+        """
+        if endpoint is not self._endpoint:
+            self._move_to(endpoint)
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_usable:
+                trip.reused = True
+                return await connection.get(head)
+        return await (await self._new()).get(head)
 
     def forget_addresses(self) -> None:
         """Resolve the host name anew for the next connection: the origin may have moved."""
-        if self._connector is not None:
-            self._connector.clear_dns_cache()
+        self._dialer.forget_addresses()
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._connector = _Connector(self._limit)
-            self._session = aiohttp.ClientSession(
-                connector=self._connector,
-                timeout=aiohttp.ClientTimeout(total=None, sock_read=self._timeout),
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                read_bufsize=_READ_BUFFER_BYTES,
-                max_headers=_MOST_FIELDS,
-                max_field_size=_FIELD_BYTES,
-                request_class=_Request,
-                requote_redirect_url=False,
-                raise_for_status=False,
-            )
-            # aiohttp would repeat a request by itself, also on a new connection: beyond
-            # S3_RETRIES, and unseen.
-            self._session._retry_connection = False  # noqa: SLF001
-        return self._session
+    def _move_to(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.abort()
 
+    async def _new(self) -> Connection:
+        assert self._endpoint is not None
+        endpoint, loop = self._endpoint, asyncio.get_running_loop()
 
-def reason_of(error: aiohttp.ClientError | OSError) -> str:
-    """Why there is no connection, in the words of the operating system where it has any."""
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "the name does not resolve"
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    number = cause.errno if isinstance(cause, OSError) else None
-    return os.strerror(number) if number else type(error).__name__
+        def factory() -> Connection:
+            return Connection(loop, endpoint, self._timeout, self._rest, self._forget)
+
+        connection = await self._dialer.dial(endpoint, factory)
+        if not connection.is_usable:
+            raise DisconnectedError("the connection was closed at once")
+        self._open.add(connection)
+        if self._closed:
+            connection.abort()
+            raise DisconnectedError("the proxy is stopping")
+        return connection
+
+    def _rest(self, connection: Connection) -> None:
+        """Keep a connection for the next request."""
+        if (
+            len(self._idle) >= self._limit
+            or self._closed
+            or connection.endpoint is not self._endpoint
+        ):
+            connection.abort()
+            return
+        self._idle.append(connection)
+        if self._sweep is None:
+            self._sweep = connection.loop.call_later(IDLE_SECONDS, self._close_the_old)
+
+    def _forget(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        with contextlib.suppress(ValueError):
+            self._idle.remove(connection)
+        if not self._open and self._all_lost is not None:
+            self._all_lost.set()
+
+    def _close_the_old(self) -> None:
+        self._sweep = None
+        loop = asyncio.get_running_loop()
+        while self._idle and (left := self._idle[0].idle_since + IDLE_SECONDS - loop.time()) <= 0:
+            self._idle.pop(0).abort()
+        if self._idle:
+            self._sweep = loop.call_later(left, self._close_the_old)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy import metrics
 from proxy.core.http_date import format_http_date
 from proxy.origin.errors import Failure, OriginError, TakenBackError
+from proxy.origin.faults import ConnectionFaultError, MalformedResponseError, SilenceError
 from proxy.origin.report import report
 
 if TYPE_CHECKING:
@@ -20,10 +17,7 @@ if TYPE_CHECKING:
     from proxy.core.ranges import ByteRange
     from proxy.core.storability import OriginHead
     from proxy.origin.admission import Place
-
-
-# How often it is looked whether there is a connection still to wait for.
-_LOOK_SECONDS = 0.25
+    from proxy.origin.response import Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +39,22 @@ class Ask:
         """May the answer be a 304?"""
         return self.etag is not None or self.last_modified is not None
 
-    def headers(self) -> dict[str, str]:
+    def field_lines(self) -> str:
         """The request's header fields for it."""
-        fields: dict[str, str] = {}
+        lines = ""
         if self.etag is not None:
-            fields["If-None-Match"] = self.etag
+            lines += f"If-None-Match: {self.etag}\r\n"
         if self.last_modified is not None:
-            fields["If-Modified-Since"] = format_http_date(self.last_modified)
+            lines += f"If-Modified-Since: {format_http_date(self.last_modified)}\r\n"
         if self.part is not None:
-            fields["Range"] = f"bytes={self.part.first}-{self.part.last}"
+            lines += f"Range: bytes={self.part.first}-{self.part.last}\r\n"
         # RFC 9110 §13.1.1: a weak entity tag never matches.
         if self.etag_of_whole is not None and not self.etag_of_whole.startswith("W/"):
-            fields["If-Match"] = self.etag_of_whole
-        return fields
+            lines += f"If-Match: {self.etag_of_whole}\r\n"
+        return lines
 
 
 WHOLE = Ask()
-
-
-class _NonsenseError(aiohttp.ClientError):
-    """The rest of a body makes no sense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +85,7 @@ class OriginAnswer:
 
     def __init__(
         self,
-        response: aiohttp.ClientResponse,
+        response: Response,
         head: OriginHead,
         key: str,
         place: Place,
@@ -109,29 +99,14 @@ class OriginAnswer:
         self._cut = cut
         self._begun = begun
         self._taken_back = False
-        connection = response.connection
-        self._protocol = None if connection is None else connection.protocol
-        self._look: asyncio.TimerHandle | None = None
-        self._waits = False
         self.head = head
         # What is received whole needs no place any more, however slowly it is read.
-        response.content.on_eof(place.release)
-
-    @property
-    def _framed(self) -> bool:
-        fields = self._response.headers
-        return "Content-Length" in fields or "Transfer-Encoding" in fields
-
-    @property
-    def _is_plain(self) -> bool:
-        """Is the body framed by its length alone?"""
-        fields = self._response.headers
-        return "Content-Length" in fields and "Transfer-Encoding" not in fields
+        response.on_received(place.release)
 
     @property
     def is_received(self) -> bool:
         """Is all of the body here already?"""
-        return self._response.connection is None
+        return self._response.is_received
 
     @property
     def length(self) -> int | None:
@@ -149,7 +124,7 @@ class OriginAnswer:
             if self._begun:
                 yield self._begun
                 self._begun = b""
-            while received := await self._received():
+            while received := await self._response.read():
                 metrics.origin_bytes.inc(len(received))
                 chunk = received[skip:] if skip else received
                 skip -= len(received) - len(chunk)
@@ -164,55 +139,14 @@ class OriginAnswer:
                     return
                 if self._taken_back:
                     raise TakenBackError
-        except TimeoutError as exc:
+        except SilenceError as exc:
             raise _broken("no more of the body in time", self._key, Failure.TIMEOUT) from exc
-        except (aiohttp.ClientError, OSError) as exc:
-            raise _broken(_how_it_ended(exc), self._key) from exc
-        error = None if self._protocol is None else self._protocol.exception()
-        if isinstance(error, HttpProcessingError):
-            # More came than Content-Length said: which of the two is wrong cannot be told.
-            raise _broken("the body is longer than Content-Length", self._key)
-        if isinstance(error, OSError) and not self._framed:
-            # RFC 9112 §8: a body that ends with the connection is whole only if that ended well.
-            raise _broken(_how_it_ended(error), self._key)
+        except MalformedResponseError as exc:
+            raise _broken(f"the body is not HTTP as it should be ({exc})", self._key) from exc
+        except ConnectionFaultError as exc:
+            raise _broken(f"the body broke off ({exc})", self._key) from exc
         if left:
             raise _broken("the part is shorter than Content-Range says", self._key)
-
-    async def _received(self) -> bytes:
-        """What has come meanwhile; b"" at the body's end."""
-        content = self._response.content
-        if self._look is None and not self._response.closed:
-            self._look_later()
-        self._waits = True
-        try:
-            if self._is_plain:
-                # In the pieces that it came in: joining them would copy them.
-                return (await content.readchunk())[0]
-            return await content.readany()
-        finally:
-            self._waits = False
-
-    def _look_later(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._look = loop.call_later(_LOOK_SECONDS, self._look_after_connection)
-
-    def _look_after_connection(self) -> None:
-        """End a wait that nothing else would.
-
-        aiohttp closes the connection when it cannot make sense of the rest of a body, and leaves
-        whoever reads it waiting for ever.
-        """
-        content, protocol = self._response.content, self._protocol
-        if (
-            self._waits
-            and not content.is_eof()
-            and content.exception() is None
-            and protocol is not None
-            and protocol.exception() is not None
-        ):
-            content.set_exception(_NonsenseError())
-        else:
-            self._look_later()
 
     def _within(self, chunk: bytes, left: int) -> bytes:
         if len(chunk) > left and not self._cut.rest_follows:
@@ -220,24 +154,15 @@ class OriginAnswer:
         return chunk[:left]
 
     def _take_back(self) -> None:
-        if self._response.connection is not None:
+        if not self._response.is_received:
             metrics.origin_taken_back.inc()
             self._taken_back = True
             self._response.close()
 
     def close(self) -> None:
         """Let go of the connection: back to the pool if the body was read, else closed."""
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
         self._response.close()
         self._place.release()
-
-
-def _how_it_ended(error: Exception) -> str:
-    if isinstance(error, _NonsenseError):
-        return "the body is not HTTP as it should be"
-    return f"the body broke off ({type(error).__name__})"
 
 
 def _broken(message: str, key: str, failure: Failure = Failure.BROKEN_BODY) -> OriginError:

@@ -14,6 +14,12 @@ _ERROR_DOCUMENT = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?<Error(?
 
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
 _XML = frozenset({"application/xml", "text/xml"})
+_MARKUP = _HTML | _XML
+
+
+def is_markup(head: OriginHead) -> bool:
+    """Is it HTML or XML? Nothing else is suspected."""
+    return _type(head) in _MARKUP
 
 
 def is_foreign_page(head: OriginHead) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from storages.backends.s3 import S3Storage
 
 DEFAULT_REGION = "us-east-1"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _TOO_MANY_REQUESTS, _SERVER_ERROR = 429, 500
 
 _AWS_REGIONAL_HOST = re.compile(
@@ -27,15 +28,46 @@ _DNS_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61}[a-z0-9])")
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What to connect to; ``host`` is a name, or an address without brackets."""
+
+    host: str
+    port: int
+    tls: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Location:
-    """The bucket's base URL with the region to sign for; ``base`` ends in "/"."""
+    """The bucket's base URL with the region to sign for; ``base`` ends in "/".
+
+    ``host`` is the field as it is sent: lower case, without user and default port; ``path``
+    what stands before each key.
+    """
 
     base: str
     region: str
+    endpoint: Endpoint = field(init=False, compare=False, repr=False)
+    host: str = field(init=False, compare=False, repr=False)
+    path: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.base)
+        host = _in_ascii(parts.hostname or "")
+        default_port = _DEFAULT_PORTS[parts.scheme]
+        port = parts.port or default_port
+        endpoint = Endpoint(host, port, parts.scheme == "https")
+        object.__setattr__(self, "endpoint", endpoint)
+        named = f"[{host}]" if ":" in host else host
+        object.__setattr__(self, "host", named if port == default_port else f"{named}:{port}")
+        object.__setattr__(self, "path", parts.path)
+
+    def target(self, key: str) -> str:
+        """The path of the object's URL, percent-encoded as SigV4 for S3 wants it."""
+        return self.path + quote(key, safe="/~")
 
     def url(self, key: str) -> str:
-        """The object's URL, percent-encoded as SigV4 for S3 wants it."""
-        return self.base + quote(key, safe="/~")
+        """The object's URL."""
+        return self.base.removesuffix(self.path) + self.target(key)
 
 
 def locate(endpoint: str, bucket: str, style: str, region: str) -> Location:
@@ -80,6 +112,10 @@ def ask_region(storage: S3Storage) -> str | None:
     headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
     region = headers.get("x-amz-bucket-region")
     return region if isinstance(region, str) and region else None
+
+
+def _in_ascii(host: str) -> str:
+    return host if host.isascii() else host.encode("idna").decode("ascii")
 
 
 def _fits_host_name(host: str, bucket: str) -> bool:

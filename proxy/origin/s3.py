@@ -9,15 +9,14 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-import aiohttp
-
 from proxy import metrics
 from proxy.core.ranges import parse_content_range
 from proxy.core.storability import OriginHead
 from proxy.origin import impostors
 from proxy.origin.admission import Admission, Place
 from proxy.origin.blocking import Shared
-from proxy.origin.connections import Connections, Trip, reason_of
+from proxy.origin.connections import Connections, Trip
+from proxy.origin.dialing import tls_context
 from proxy.origin.errors import (
     OUTDATED_KEYS,
     Failure,
@@ -28,15 +27,17 @@ from proxy.origin.errors import (
     error_code,
 )
 from proxy.origin.exchange import EVERYTHING, WHOLE, Absence, Ask, Cut, OriginAnswer
+from proxy.origin.faults import ConnectionFaultError, MalformedResponseError, SilenceError
 from proxy.origin.location import DEFAULT_REGION, Location, ask_region, locate, region_of_host
 from proxy.origin.report import report, report_refusal
-from proxy.origin.sigv4 import signature
+from proxy.origin.request_head import request_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from storages.backends.s3 import S3Storage
 
+    from proxy.origin.response import Response
     from proxy.origin.signing import CredentialSource
 
 logger = logging.getLogger("s3proxy.origin")
@@ -81,6 +82,9 @@ class S3Origin:
         self._location: Location | None = None
         self._region_asked = Shared(partial(ask_region, storage))
         self._connections = Connections(max_concurrency, timeout)
+        if storage.endpoint_url.startswith("https:"):
+            # Not when the first request waits for it.
+            tls_context()
         self.admission = Admission(max_concurrency, timeout)
 
     async def aclose(self) -> None:
@@ -154,18 +158,15 @@ class S3Origin:
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 return await self._exchange(key, ask, trip, place)
-        except TimeoutError as exc:
+        except (TimeoutError, SilenceError) as exc:
             raise OriginError(Failure.TIMEOUT, f"no answer within {self._timeout:g} s") from exc
-        except aiohttp.ClientResponseError as exc:
-            raise OriginError(
-                Failure.UNEXPECTED, f"not HTTP as it should be: {exc.message}"
-            ) from exc
-        except (aiohttp.ClientError, OSError) as exc:
+        except MalformedResponseError as exc:
+            raise OriginError(Failure.UNEXPECTED, f"not HTTP as it should be: {exc}") from exc
+        except ConnectionFaultError as exc:
             self._connections.forget_addresses()
             raise OriginError(
                 Failure.CONNECT,
-                f"no connection to {self._storage.endpoint_url} ({reason_of(exc)}); "
-                "look at S3_ENDPOINT",
+                f"no connection to {self._storage.endpoint_url} ({exc}); look at S3_ENDPOINT",
                 variable="S3_ENDPOINT",
             ) from exc
 
@@ -174,25 +175,12 @@ class S3Origin:
     ) -> OriginAnswer | Absence:
         trip.keys = await self._credentials.current()
         location = self._location or await self._locate()
-        url = location.url(key)
-        headers = {
-            "Accept": "*/*",
-            # As stored, or not at all: nobody on the way may encode the object anew.
-            "Accept-Encoding": "identity",
-            "Via": "1.1 s3proxy",
-            **ask.headers(),
-            **signature(url, trip.keys, location.region),
-        }
+        asked = request_head(location, key, ask, trip.keys)
         request_time = self._clock()
         started = time.perf_counter()
-        response = await self._connections.get(url, headers, trip)
+        response = await self._connections.get(location.endpoint, asked, trip)
         metrics.origin_latency.observe(time.perf_counter() - started)
-        head = OriginHead(
-            response.status,
-            tuple((name.lower(), value) for name, value in response.raw_headers),
-            request_time,
-            self._clock(),
-        )
+        head = OriginHead(response.status, tuple(response.fields), request_time, self._clock())
         try:
             return await self._read(response, head, key, ask, place)
         except BaseException:
@@ -200,13 +188,14 @@ class S3Origin:
             raise
 
     async def _read(
-        self, response: aiohttp.ClientResponse, head: OriginHead, key: str, ask: Ask, place: Place
+        self, response: Response, head: OriginHead, key: str, ask: Ask, place: Place
     ) -> OriginAnswer | Absence:
         status = response.status
         cut: Cut | None = None
         begun = b""
         if status == 200:
-            begun = await self._refuse_impostor(response, head)
+            if impostors.is_markup(head):
+                begun = await self._refuse_impostor(response, head)
             cut = EVERYTHING if ask.part is None else _cut_of_whole(head, ask, response)
         elif status == 206:
             cut = _cut_of_part(head, ask)
@@ -229,7 +218,7 @@ class S3Origin:
         meaning = classify(
             status,
             error_code(body),
-            response.headers.get("Retry-After"),
+            head.get(b"retry-after"),
             self._credentials.variable,
             foreign=impostors.is_foreign_page(head),
         )
@@ -251,7 +240,7 @@ class S3Origin:
             metrics.origin_requests["not_found"].inc()
         return Absence(head, meaning.status)
 
-    async def _refuse_impostor(self, response: aiohttp.ClientResponse, head: OriginHead) -> bytes:
+    async def _refuse_impostor(self, response: Response, head: OriginHead) -> bytes:
         """What had to be read of the body to see that it is an object's; raises OriginError."""
         if impostors.is_foreign_page(head):
             raise OriginError(
@@ -290,13 +279,11 @@ class S3Origin:
         return self._location
 
 
-async def _beginning(response: aiohttp.ClientResponse, count: int) -> bytearray:
+async def _beginning(response: Response, count: int) -> bytearray:
     """At least the next ``count`` bytes of a body, or all that is left of it."""
     begun = bytearray()
-    async for chunk in response.content.iter_any():
-        begun += chunk
-        if len(begun) >= count:
-            break
+    while len(begun) < count and (piece := await response.read()):
+        begun += piece
     return begun
 
 
@@ -313,7 +300,7 @@ def _cut_of_part(head: OriginHead, ask: Ask) -> Cut | None:
     return Cut(take=ask.part.length)
 
 
-def _cut_of_whole(head: OriginHead, ask: Ask, response: aiohttp.ClientResponse) -> Cut:
+def _cut_of_whole(head: OriginHead, ask: Ask, response: Response) -> Cut:
     """Where the part lies in a 200: a server may ignore Range (RFC 9110 §14.2).
 
     Raises PreconditionChangedError where it lies too far in, or it is another representation.

@@ -7,7 +7,6 @@ import time
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,49 +16,48 @@ if TYPE_CHECKING:
 _NO_BODY = sha256(b"").hexdigest()
 _SIGNED = "host;x-amz-content-sha256;x-amz-date"
 _SIGNED_WITH_TOKEN = f"{_SIGNED};x-amz-security-token"
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 # Days, regions and keys that are of use at one time: there is one, and two around midnight.
 _REMEMBERED = 16
 
 
 def signature(
-    url: str,
+    host: str,
+    target: str,
     credentials: ReadOnlyCredentials | None,
     region: str,
     clock: Callable[[], float] = time.time,
-) -> dict[str, str]:
-    """The header fields that authorize a GET of ``url``; none for an unsigned request.
+) -> str:
+    """The field lines that authorize a GET of ``target`` at ``host``; none where unsigned.
 
     Only Host and S3's own fields are signed: what a forward proxy on the way may change
-    (Via, Accept-Encoding) must not make the signature wrong. ``url`` is signed as it is: it has
-    no query, and its path must already be percent-encoded as S3 wants it. ``clock`` is in seconds
-    since the epoch.
+    (Via, Accept-Encoding) must not make the signature wrong. Host and target are signed as they
+    are: a target has no query, and its path must already be percent-encoded as S3 wants it.
+    ``clock`` is in seconds since the epoch.
     """
     if credentials is None:
-        return {}
-    scheme, _, server, path = url.split("/", 3)
+        return ""
     now, today = _moment(int(clock()))
     scope = f"{today}/{region}/s3/aws4_request"
-    fields = {"X-Amz-Date": now, "X-Amz-Content-SHA256": _NO_BODY}
     token = credentials.token
     if token:
-        fields["X-Amz-Security-Token"] = token
-        signed, token_line = _SIGNED_WITH_TOKEN, f"x-amz-security-token:{_trimmed(token)}\n"
+        signed = _SIGNED_WITH_TOKEN
+        token_line = f"x-amz-security-token:{_trimmed(token)}\n"
+        token_field = f"X-Amz-Security-Token: {token}\r\n"
     else:
-        signed, token_line = _SIGNED, ""
+        signed, token_line, token_field = _SIGNED, "", ""
     # The empty line is the query.
     canonical = (
-        f"GET\n/{path}\n\nhost:{_host(scheme, server)}\nx-amz-content-sha256:{_NO_BODY}\n"
+        f"GET\n{target}\n\nhost:{host}\nx-amz-content-sha256:{_NO_BODY}\n"
         f"x-amz-date:{now}\n{token_line}\n{signed}\n{_NO_BODY}"
     )
     to_sign = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
     key = _key(credentials.secret_key, today, region)
     signed_with = hmac.digest(key, to_sign.encode(), "sha256").hex()
-    fields["Authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
-        f"SignedHeaders={signed}, Signature={signed_with}"
+    return (
+        f"X-Amz-Date: {now}\r\nX-Amz-Content-SHA256: {_NO_BODY}\r\n{token_field}"
+        f"Authorization: AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
+        f"SignedHeaders={signed}, Signature={signed_with}\r\n"
     )
-    return fields
 
 
 @lru_cache(_REMEMBERED)
@@ -75,18 +73,6 @@ def _moment(second: int) -> tuple[str, str]:
     """The time and the date as they are signed."""
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
     return now, now[:8]
-
-
-@lru_cache(_REMEMBERED)
-def _host(scheme: str, server: str) -> str:
-    """Host as the client sends it: lower case, without user and default port."""
-    parts = urlsplit(f"{scheme}//{server}")
-    host = parts.hostname or ""
-    if ":" in host:
-        host = f"[{host}]"
-    if parts.port is None or parts.port == _DEFAULT_PORTS.get(parts.scheme):
-        return host
-    return f"{host}:{parts.port}"
 
 
 def _trimmed(value: str) -> str:

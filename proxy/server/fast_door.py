@@ -5,31 +5,36 @@ same. That is until the second changes in Age or in the remaining freshness, and
 very same response is stored. Of most answers the gateway knows beforehand that nothing else will
 change while they are fresh; then it is asked for these two alone.
 
-Answers are remembered twice: by what has a say in them, and by the bytes of whole request heads,
-for the client that asks again in the same words. Both memories are bounded.
+Answers that are asked for again are remembered twice: by what has a say in them, and by the bytes
+of whole request heads, for the client that asks in the same words. Of a head that is new only in
+its first line, as those of one browser are, the rest is known. All memories are bounded.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from itertools import cycle
+from typing import TYPE_CHECKING
 from weakref import ref
 
 from proxy.answer import from_memory
+from proxy.cache.seen import Seen
 from proxy.core.cache_key import InvalidTarget, object_key
 from proxy.core.messages import Request
-from proxy.server.wire import date_line, field_lines, status_line
+from proxy.server.remembered import Remembered
+from proxy.server.reply import Reply
 
 if TYPE_CHECKING:
-    from proxy.access_log import LinePieces
-    from proxy.core.messages import Fields, StoredResponse
-    from proxy.gateway import Gateway, Recalled
+    from collections.abc import Sequence
+
+    from proxy.core.messages import StoredResponse
+    from proxy.gateway import Gateway
+    from proxy.server.reply import Asked, AskedFields
     from proxy.store import Sighting
 
 Lines = tuple[bytes, ...]
-_Fields = list[tuple[bytes, bytes]]
-_Asked = tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]
+Field = tuple[bytes, bytes]
 
 # What answers, and heads, may take of memory in bytes, and what a request may be to be worth
 # remembering: a client that makes up targets and fields must not fill memory.
@@ -39,103 +44,18 @@ _LONGEST_ASKED = 2048
 _REPLY_BYTES = 1100
 _HEAD_BYTES = 260
 _FIELD_BYTES = 128
+# Of bodies that this process does not have in hand one in so many is taken in hand, so that those
+# asked for again and again come to be. The others are copied from the store as they are needed,
+# which for a body up to here is no slower.
+_TAKEN_IN_HAND = 16
+_SMALL_BODY_BYTES = 16 * 1024
 
 # A request with a body has more to be read, which is the application's server's to do.
 _OF_A_BODY = frozenset({b"content-length", b"transfer-encoding"})
 
 _METHODS = {b"GET": "GET", b"HEAD": "HEAD"}
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class Remembered(OrderedDict[K, tuple[V, int]]):
-    """Values with their sizes by key, together of at most ``limit`` bytes; first in, first out."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self._limit = limit
-        self.bytes = 0
-
-    def remember(self, key: K, value: V, size: int) -> None:
-        """Remember a value of ``size`` bytes; forgets others to have room for it."""
-        replaced = self.pop(key, None)
-        if replaced is not None:
-            self.bytes -= replaced[1]
-        self[key] = (value, size)
-        self.bytes += size
-        while self.bytes > self._limit:
-            _, (_, freed) = self.popitem(last=False)
-            self.bytes -= freed
-
-
-class Reply:
-    """An answer on the wire: ``head``, the request id, an empty line, the body.
-
-    ``head`` is as it has to be until ``valid_until``. The body is made of ``segments`` of the
-    stored response, which is not kept alive by this.
-    """
-
-    __slots__ = (
-        "_after",
-        "_asked",
-        "_before",
-        "_decided_until",
-        "_is_dated",
-        "handling",
-        "head",
-        "key",
-        "log_pieces",
-        "segments",
-        "slot",
-        "status",
-        "stored",
-        "valid_until",
-        "version",
-        "whole",
-    )
-
-    def __init__(self, asked: _Asked, key: str, recalled: Recalled, now: float) -> None:
-        self._asked = asked
-        self.key = key
-        # What its lines in the access log have in common, once there is one.
-        self.log_pieces: LinePieces | None = None
-        self.status = recalled.head.status
-        self.segments = recalled.head.segments
-        # Is the body the very one stored?
-        self.whole = recalled.body is recalled.found.response.body
-        self.handling = recalled.handling
-        self.stored = ref(recalled.found.response)
-        self.slot, self.version = recalled.found.slot, recalled.found.version
-        self.valid_until = recalled.valid_until
-        self._decided_until = recalled.decided_until
-        self._before, self._after = _encoded(recalled)
-        # Errors are made here and now; all else has the Date that it was stored with.
-        self._is_dated = any(name == b"date" for name, _ in recalled.head.fields)
-        self.head = self._told(recalled.told, now)
-
-    @property
-    def method(self) -> str:
-        """The method of the requests that it answers."""
-        return self._asked[0].decode("ascii")
-
-    @property
-    def path(self) -> str:
-        """Their target's path, percent-encoded."""
-        return self._asked[1].partition(b"?")[0].decode("ascii", "backslashreplace")
-
-    def retell(self, gateway: Gateway, stored: StoredResponse, now: float) -> bool:
-        """Bring the head up to ``now``; false where the gateway has to decide anew."""
-        if now >= self._decided_until:
-            return False
-        fields, self.handling, self.valid_until = gateway.retell(stored, now)
-        self.head = self._told(fields, now)
-        return True
-
-    def _told(self, fields: Fields, now: float) -> bytes:
-        """The head with the cache's fields of now."""
-        date = b"" if self._is_dated else date_line(now)
-        return b"".join((self._before, field_lines(fields), self._after, date, b"x-request-id: "))
+# Request lines that no parser could read in another way.
+_LINE = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*) HTTP/1\.1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,26 +79,48 @@ class FastDoor:
     def __init__(self, gateway: Gateway, prefix: str, *, room: int = _ROOM) -> None:
         self._gateway = gateway
         self._now = gateway.now
-        self._is_current = gateway.is_current
+        self._use, self._read = gateway.use, gateway.read
+        self._turn = cycle(range(_TAKEN_IN_HAND)).__next__
         self._prefix = prefix
-        self._replies: Remembered[_Asked, Reply] = Remembered(room)
+        self._replies: Remembered[Asked, Reply] = Remembered(room)
         self._heads: Remembered[bytes, tuple[Reply, Lines]] = Remembered(room)
+        # What heads are behind their first line: the fields that have a say, and Lines.
+        self._rests: Remembered[bytes, tuple[AskedFields, Lines]] = Remembered(room // 16)
+        self._seen = Seen()
+        # What was seen for a head that only parsing can tell more of, for when it is parsed.
+        self._sighted: tuple[Asked, Sighting | None] | None = None
         self._answer_to = self._heads.get
 
-    def answer(self, method: bytes, target: bytes, read: _Fields, fields: _Fields) -> Found | None:
+    def answer(
+        self, method: bytes, target: bytes, read: Sequence[Field], fields: Sequence[Field]
+    ) -> Found | None:
         """The reply to a request, with its body; Unanswered where memory alone cannot give it.
 
         None for what is no GET or HEAD without a body, or for no object. Of ``fields``, all of the
         request's, ``read`` have a say: the framing's and READ_FIELDS.
         """
         asked = (method, target, tuple([field for field in read if field[0] != b"host"]))
+        return self._answer(asked, fields)
+
+    def request(self, method: bytes, target: bytes, fields: Sequence[Field]) -> Request | None:
+        """What is asked for, where it is a plain request for an object; see answer()."""
+        if method not in _METHODS or any(name in _OF_A_BODY for name, _ in fields):
+            return None
+        path, _, _ = target.partition(b"?")
+        try:
+            key = object_key(path, self._prefix)
+        except InvalidTarget:
+            return None
+        return Request.from_fields(_METHODS[method], key, fields)
+
+    def _answer(self, asked: Asked, fields: Sequence[Field]) -> Found | None:
         found = self._replies.get(asked)
         if found is not None:
             reply = found[0]
             body = self._body(reply)
             if body is not None:
                 return reply, body
-        request = self.request(method, target, read, fields)
+        request = self.request(asked[0], asked[1], fields)
         return None if request is None else self._ask(asked, request)
 
     def answer_head(self, head: bytes) -> tuple[Reply, bytes | memoryview, Lines] | None:
@@ -188,7 +130,7 @@ class FastDoor:
         """
         found = self._answer_to(head)
         if found is None:
-            return None
+            return self._answer_line(head)
         reply, lines = found[0]
         body = self._body(reply)
         return None if body is None else (reply, body, lines)
@@ -199,66 +141,80 @@ class FastDoor:
         They are to be one request without a body, whole and sound, from a connection that was
         waiting for one. ``lines`` are values of its fields that the caller will want to know.
         """
-        if len(head) <= _LONGEST_ASKED:
+        if len(head) > _LONGEST_ASKED:
+            return
+        if reply.lasts:
             self._heads.remember(head, (reply, lines), len(head) + _HEAD_BYTES)
+        rest = head.partition(b"\r\n")[2]
+        if rest not in self._rests:
+            fields = reply.asked[2]
+            self._rests.remember(rest, (fields, lines), len(rest) + _size(fields) + _HEAD_BYTES)
+
+    def _answer_line(self, head: bytes) -> tuple[Reply, bytes | memoryview, Lines] | None:
+        """As answer_head(), of a head of which all but the first line is known."""
+        line, _, rest = head.partition(b"\r\n")
+        known = self._rests.get(rest)
+        asked = _LINE.fullmatch(line) if known is not None else None
+        if known is None or asked is None:
+            return None
+        fields, lines = known[0]
+        method_and_target = asked[1], asked[2]
+        found = self._answer((*method_and_target, fields), fields)
+        if found is None:
+            return None
+        if isinstance(found, Unanswered):
+            self._sighted = (*method_and_target, fields), found.sighting
+            return None
+        reply, body = found
+        if reply.lasts:
+            self.remember_head(head, reply, lines)
+        return reply, body, lines
 
     def _body(self, reply: Reply) -> bytes | memoryview | None:
         """A reply's body, where the gateway would still give this reply; brings it up to now."""
         # The one place where a reply is held against the store, which counts as a use of what
         # is stored.
-        if not self._is_current(reply.slot, reply.version):
-            return None
-        stored = reply.stored() or self._stored_again(reply)
-        if stored is None:
+        if not self._use(reply.slot, reply.version):
             return None
         now = self._now()
-        if now >= reply.valid_until and not reply.retell(self._gateway, stored, now):
+        if now >= reply.valid_until and not reply.retell(self._gateway, now):
             return None
+        stored = reply.stored()
+        if stored is None:
+            at, size = reply.at, reply.size
+            if at is not None and (size <= _SMALL_BODY_BYTES or self._turn()):
+                return self._read(reply.slot, reply.version, at, size)
+            stored = self._stored_again(reply)
+            if stored is None:
+                return None
         body = stored.body or b""
         return body if reply.whole else from_memory(reply.segments, body)
 
     def _stored_again(self, reply: Reply) -> StoredResponse | None:
         """The response that nobody kept in hand since a reply was last sent."""
         found = self._gateway.look_up(reply.key)
-        if found is None or found[1:] != (reply.slot, reply.version):
+        if found is None or found.version != reply.version:
             return None
         reply.stored = ref(found.response)
         return found.response
 
-    def request(
-        self, method: bytes, target: bytes, read: _Fields, fields: _Fields
-    ) -> Request | None:
-        """What is asked for, where it is a plain request for an object; see answer()."""
-        if method not in _METHODS or any(name in _OF_A_BODY for name, _ in read):
-            return None
-        path, _, _ = target.partition(b"?")
-        try:
-            key = object_key(path, self._prefix)
-        except InvalidTarget:
-            return None
-        return Request.from_fields(_METHODS[method], key, fields)
-
-    def _ask(self, asked: _Asked, request: Request) -> Found:
+    def _ask(self, asked: Asked, request: Request) -> Found:
         _, target, fields = asked
-        sighting = self._gateway.sight(request.key)
+        sighted, self._sighted = self._sighted, None
+        if sighted is not None and sighted[0] == asked:
+            sighting = sighted[1]
+        else:
+            sighting = self._gateway.sight(request.key)
         recalled = self._gateway.recall(request, sighting)
         if recalled is None:
             return Unanswered(request, sighting)
         reply = Reply(asked, request.key, recalled, self._now())
-        size = len(target) + sum([len(value) + _FIELD_BYTES for _, value in fields])
-        if size <= _LONGEST_ASKED:
+        size = len(target) + _size(fields)
+        if size <= _LONGEST_ASKED and self._seen.again(asked):
+            reply.last(recalled.found)
             self._replies.remember(asked, reply, size + 2 * len(reply.head) + _REPLY_BYTES)
         return reply, recalled.body
 
 
-def _encoded(recalled: Recalled) -> tuple[bytes, bytes]:
-    """Status line and fields: before the cache's, and after them."""
-    head, told = recalled.head, recalled.told
-    at = _place(told, head.fields)
-    before, after = head.fields[:at], head.fields[at + len(told) :]
-    return status_line(head.status) + field_lines(before), field_lines(after)
-
-
-def _place(part: Fields, whole: Fields) -> int:
-    """Where ``part`` begins in ``whole``."""
-    return next(at for at in range(len(whole)) if whole[at : at + len(part)] == part)
+def _size(fields: AskedFields) -> int:
+    return sum([len(value) + _FIELD_BYTES for _, value in fields])

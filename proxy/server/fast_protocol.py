@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from proxy.access_log import AccessLines
     from proxy.clients import Client
     from proxy.server.deadlines import Deadlines
-    from proxy.server.fast_door import Found, Lines, Reply
+    from proxy.server.fast_door import Found, Lines
     from proxy.server.front import Service
+    from proxy.server.reply import Reply
 
 
 class FastProtocol(HttpProtocol):
@@ -143,7 +144,7 @@ class FastProtocol(HttpProtocol):
         if parser.should_keep_alive() and not self.flow.write_paused:
             found = front.door.answer(method, target, read, self.headers)
         else:
-            request = front.door.request(method, target, read, self.headers)
+            request = front.door.request(method, target, self.headers)
             found = None if request is None else Unanswered(request, None)
         if found is None:
             return False

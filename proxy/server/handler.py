@@ -15,20 +15,22 @@ from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.utils.functional import cached_property
 
 from proxy import metrics
+from proxy.access_log import is_on as access_log_is_on
 from proxy.access_log import log_request
 from proxy.origin.errors import OriginError
-from proxy.responses import handling_of
+from proxy.responses import cookies_of, fields_of, handling_of
 from proxy.server.routes import Routes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 
-    from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+    from django.http import HttpRequest, HttpResponse, HttpResponseBase
     from django.urls import ResolverMatch
 
     Scope = dict[str, Any]
-    Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+    Receive = Callable[[], Awaitable[Any]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
+    Application = Callable[[Scope, Receive, Send], Awaitable[None]]
     AsyncView = Callable[[ASGIRequest], Awaitable[HttpResponseBase]]
 
 # The ASGI extension by which the server offers to cut a connection: {"abort": callable}.
@@ -51,24 +53,23 @@ class ClientGoneError(Exception):
 class LeanRequest(ASGIRequest):
     """A request whose body stays on the wire until a view asks for it.
 
-    So does META, which no object needs, where a GET or HEAD is not below a script prefix.
+    So does META, which no object needs, where a GET or HEAD is not ``prefixed``: below a script
+    prefix.
     """
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    # As Django's __init__ leaves it where there is no prefix.
+    script_name = ""
+    _post_parse_error = _read_started = False
+
+    def __init__(self, scope: Scope, receive: Receive, *, prefixed: bool = True) -> None:
         self._receive = receive
-        if (
-            scope["method"] not in _WITHOUT_BODY
-            or scope.get("root_path")
-            or settings.FORCE_SCRIPT_NAME
-        ):
+        if prefixed or scope["method"] not in _WITHOUT_BODY:
             super().__init__(scope, BytesIO())
             return
         self.scope = scope
         self.method = scope["method"]
         self.path = self.path_info = scope["path"]
-        self.script_name = ""
         self.resolver_match = None
-        self._post_parse_error = self._read_started = False
         self._stream = BytesIO()
 
     @cached_property
@@ -115,18 +116,23 @@ class LeanHandler(ASGIHandler):
     connections that nothing here has.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, beside_http: Application) -> None:
+        """What is not a request over HTTP is given to another application."""
         super().__init__()
+        self._beside_http = beside_http
         self._match = Routes().match
+        self._has_script_name = bool(settings.FORCE_SCRIPT_NAME)
 
-    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+    def resolve_request(  # type: ignore[override]
+        self, request: HttpRequest
+    ) -> ResolverMatch | tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]:
         """Find the view by the path, which says the same each time."""
         if hasattr(request, "urlconf"):
             found: ResolverMatch = super().resolve_request(request)
             return found
-        match = self._match(request.path_info)
-        request.resolver_match = match
-        return match
+        request.resolver_match = match = self._match(request.path_info)
+        # Unpacked by Django, which takes a ResolverMatch four calls.
+        return match.func, match.args, match.kwargs
 
     def make_view_atomic(self, view: Any) -> Any:
         """The view: there is no database to have transactions."""
@@ -134,56 +140,47 @@ class LeanHandler(ASGIHandler):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
+        if scope["type"] != "http":
+            await self._beside_http(scope, receive, send)
+            return
         started = time.perf_counter()
-        request = LeanRequest(scope, receive)
+        prefixed = self._has_script_name or bool(scope.get("root_path"))
+        request = LeanRequest(scope, receive, prefixed=prefixed)
         chain: AsyncView = self._middleware_chain  # type: ignore[attr-defined]
-        response = await chain(request)
-        sender = _Sender(send)
+        response: Any = await chain(request)
+        body = _Body(send)
         complete = False
         try:
-            complete = await self._respond(request, response, receive, sender)
+            if response.streaming:
+                await send(_start(response, fields_of(response)))
+                complete = await self._stream(request, response, receive, body)
+            else:
+                await send(_start(response, _fields_with_length(request, response)))
+                content = b"" if request.method == "HEAD" else response.content
+                await body.send(content, more=False)
+                complete = True
         finally:
             _close(response)
-            metrics.bytes_served.inc(sender.body_bytes)
-            log_request(
-                method=scope["method"],
-                path=scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
-                status=response.status_code,
-                sent_bytes=sender.body_bytes,
-                seconds=time.perf_counter() - started,
-                client=scope.get("s3proxy.client", "-"),
-                handling=handling_of(response),
-                request_id=scope.get("s3proxy.request_id"),
-                complete=complete,
-            )
-
-    async def _respond(
-        self, request: LeanRequest, response: Any, receive: Receive, sender: _Sender
-    ) -> bool:
-        """Send a response; did all of it go out?"""
-        body_is_sent = request.method != "HEAD"
-        if not response.streaming:
-            content = response.content
-            # Nothing to send for a HEAD says nothing of what a GET would be sent.
-            known = content or body_is_sent
-            if (
-                known
-                and "Content-Length" not in response
-                and response.status_code not in _WITHOUT_LENGTH
-            ):
-                response["Content-Length"] = str(len(content))
-            await sender.start(response)
-            await sender.body(content if body_is_sent else b"", more=False)
-            return True
-        await sender.start(response)
-        return await self._stream(request, response, receive, sender)
+            metrics.tally.row[metrics.BYTES_SERVED] += body.sent_bytes
+            if access_log_is_on():
+                log_request(
+                    method=scope["method"],
+                    path=scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
+                    status=response.status_code,
+                    sent_bytes=body.sent_bytes,
+                    seconds=time.perf_counter() - started,
+                    client=scope.get("s3proxy.client", "-"),
+                    handling=handling_of(response),
+                    request_id=scope.get("s3proxy.request_id"),
+                    complete=complete,
+                )
 
     async def _stream(
-        self, request: LeanRequest, response: Any, receive: Receive, sender: _Sender
+        self, request: LeanRequest, response: Any, receive: Receive, body: _Body
     ) -> bool:
         # A server drops silently what is sent to a client that has gone; without listening, a
         # stream would go on for nobody.
-        sending = asyncio.create_task(sender.stream(response))
+        sending = asyncio.create_task(body.send_all(response))
         listening = asyncio.create_task(_disconnected(receive))
         try:
             await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
@@ -205,38 +202,49 @@ class LeanHandler(ASGIHandler):
 def _close(response: HttpResponseBase) -> None:
     """As response.close(), without a signal for databases and caches that nothing here closes."""
     closers: list[Callable[[], object]] = response._resource_closers  # type: ignore[attr-defined]  # noqa: SLF001
-    for closer in closers:
-        with contextlib.suppress(Exception):
-            closer()
-    closers.clear()
+    if closers:
+        for closer in closers:
+            with contextlib.suppress(Exception):
+                closer()
+        closers.clear()
     response.closed = True
 
 
-class _Sender:
-    """Sends one response and counts its body's bytes."""
+def _fields_with_length(request: LeanRequest, response: HttpResponse) -> dict[bytes, bytes]:
+    fields = fields_of(response)
+    if b"content-length" not in fields and response.status_code not in _WITHOUT_LENGTH:
+        content = response.content
+        # Nothing to send for a HEAD says nothing of what a GET would be sent.
+        if content or request.method != "HEAD":
+            fields[b"content-length"] = b"%d" % len(content)
+    return fields
+
+
+def _start(response: HttpResponseBase, fields: dict[bytes, bytes]) -> dict[str, Any]:
+    """The message that begins a response."""
+    if b"date" not in fields:
+        fields[b"date"] = formatdate(usegmt=True).encode("ascii")
+    headers = [*fields.items(), *cookies_of(response)]
+    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
+
+
+class _Body:
+    """Sends one response's body and counts its bytes."""
+
+    __slots__ = ("_send", "sent_bytes")
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self.body_bytes = 0
+        self.sent_bytes = 0
 
-    async def start(self, response: HttpResponse | StreamingHttpResponse) -> None:
-        if "Date" not in response:
-            response["Date"] = formatdate(usegmt=True)
-        # Not through items(), which makes three calls a field.
-        fields = response.headers._store.values()  # noqa: SLF001
-        headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in fields]
-        await self._send(
-            {"type": "http.response.start", "status": response.status_code, "headers": headers}
-        )
+    def send(self, chunk: bytes, *, more: bool) -> Awaitable[None]:
+        self.sent_bytes += len(chunk)
+        return self._send({"type": "http.response.body", "body": chunk, "more_body": more})
 
-    async def body(self, chunk: bytes, *, more: bool) -> None:
-        self.body_bytes += len(chunk)
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
-
-    async def stream(self, chunks: AsyncIterable[bytes]) -> None:
+    async def send_all(self, chunks: AsyncIterable[bytes]) -> None:
         async for chunk in chunks:
-            await self.body(chunk, more=True)
-        await self.body(b"", more=False)
+            await self.send(chunk, more=True)
+        await self.send(b"", more=False)
 
 
 async def _disconnected(receive: Receive) -> None:

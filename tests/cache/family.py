@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 import zlib
+from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 PROCESSES = 5
 KEYS = [f"key/{number}" for number in range(60)]
 LARGE = 300_000
+
+# Of what this process found: key, entity tag, length and where the body was.
+_bodies_seen: deque[tuple[str, str | None, int | None, Any]] = deque(maxlen=30)
 
 
 def new_cache(**options: Any) -> MemoryCache:
@@ -104,6 +108,22 @@ def hammer(cache: MemoryCache, chance: random.Random) -> None:
             found = cache.lookup(key)
             if found is not None:
                 check(key, found.value)
+                if isinstance(found.value, StoredResponse) and found.body_at is not None:
+                    response = found.value
+                    seen = (key, response.etag, response.length, found._replace(value=None))
+                    _bodies_seen.append(seen)
+
+
+def read_again(cache: MemoryCache, chance: random.Random) -> bool:
+    """Read a body found before where it was then; is it still there?"""
+    if not _bodies_seen:
+        return False
+    key, etag, length, found = chance.choice(_bodies_seen)
+    assert length is not None
+    body = cache.read(found.slot, found.version, found.body_at, length)
+    if body is not None:
+        assert etag == f"{key} {zlib.crc32(body)}"
+    return body is not None
 
 
 def together() -> dict[str, Any]:
@@ -118,6 +138,9 @@ def together() -> dict[str, Any]:
             assert cache.entries <= 40
             assert cache.bytes <= 4_000_000
             counters.incr("all")
+            read = [read_again(cache, chance) for _ in range(5)]
+            counters.incr("read", sum(read))
+            counters.incr("gone", len(read) - sum(read))
             if step % 50 == 0:
                 counters.add(f"first/{step}", processes.index())
                 counters.incr("added", counters.get(f"first/{step}") == processes.index())
@@ -135,13 +158,15 @@ def together() -> dict[str, Any]:
         "added": counters.get("added"),
         "resets": resets(cache),
         "found": sum(found is not None for found in held),
+        "read": counters.get("read"),
+        "gone": counters.get("gone"),
     }
 
 
 def new_cache_of_counters() -> MemoryCache:
     """With room for all counters."""
     counters = MemoryCache("counters", {"TIMEOUT": None, "OPTIONS": {"PROCESSES": PROCESSES}})
-    counters.set_many({"all": 0, "added": 0})
+    counters.set_many({"all": 0, "added": 0, "read": 0, "gone": 0})
     return counters
 
 
@@ -160,6 +185,7 @@ def killed(times: int = 300) -> dict[str, Any]:
         stop_at = time.monotonic() + 50
         while time.monotonic() < stop_at and os.getppid() == parent:
             hammer(cache, own)
+            read_again(cache, own)
             cache.add("counter", 0)
             if cache.get("stop"):
                 return

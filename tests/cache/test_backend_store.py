@@ -20,10 +20,23 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("value", [b"body" * 9, "text" * 9, stored_response()])
-async def test_immutable_values_are_given_out_again_and_again(door: Door, value: object) -> None:
+async def test_immutable_values_that_come_again_are_given_out_again_and_again(
+    door: Door, value: object
+) -> None:
     await door.set("k", value, stale=None)
-    assert await door.get("k") is value
-    assert await door.get_stale("k") is value
+    again = await door.get("k")
+    assert again == value
+    assert await door.get("k") is again
+    assert await door.get_stale("k") is again
+
+
+async def test_what_comes_once_is_not_held_in_the_process(cache: MemoryCache) -> None:
+    for number in range(100):
+        cache.set(f"{number}", stored_response(body=b"small"))
+        cache.set("large", stored_response(body=bytes(300_000)))
+    assert list(cache._local._by_key) == [":1:large"]
+    cache.get("7")
+    assert list(cache._local._by_key) == [":1:large", ":1:7"]
 
 
 def test_an_entry_counts_the_blocks_that_it_takes(cache: MemoryCache) -> None:

@@ -44,6 +44,28 @@ def test_a_large_body_is_given_out_uncopied_until_nobody_looks(cache: MemoryCach
     assert before - cache.bytes > LARGE
 
 
+def test_a_small_body_is_read_where_it_lies_as_long_as_it_is_current(cache: MemoryCache) -> None:
+    found = cache.put("k", stored_response(body=b"abcdef", length=6), None)
+    assert found is not None
+    assert found.body_at is not None
+    assert cache.read(found.slot, found.version, found.body_at, 6) == b"abcdef"
+    assert cache.read(found.slot, found.version, found.body_at + 2, 3) == b"cde"
+    freshened = cache.put("k", replace(found.value, status=203), None)
+    assert freshened is not None
+    assert cache.read(found.slot, found.version, found.body_at, 6) is None
+    assert freshened.body_at == found.body_at
+    assert cache.read(freshened.slot, freshened.version, found.body_at, 6) == b"abcdef"
+    cache.remove("k")
+    assert cache.read(freshened.slot, freshened.version, found.body_at, 6) is None
+
+
+def test_a_large_or_absent_body_has_to_be_looked_up(cache: MemoryCache) -> None:
+    for response in (large(b"a"), stored_response(body=b"", length=0), stored_response(body=None)):
+        found = cache.put("k", response, None)
+        assert found is not None
+        assert found.body_at is None
+
+
 def test_a_freshened_response_keeps_its_body_where_it_is(cache: MemoryCache) -> None:
     first = cache.put("k", large(b"a"), None)
     held = cache.get("k")
@@ -51,7 +73,7 @@ def test_a_freshened_response_keeps_its_body_where_it_is(cache: MemoryCache) -> 
     assert first is not None
     assert second is not None
     assert second.slot == first.slot
-    assert not cache.is_current(first.slot, first.version)
+    assert not cache.use(first.slot, first.version)
     assert cache.get("k").status == 203
     assert cache.get("k").body == b"a" * LARGE
 
@@ -61,7 +83,7 @@ def test_marking_as_stale_shows_in_the_response(cache: MemoryCache) -> None:
     found = cache.put("k", response, None, None)
     assert found is not None
     assert cache.mark_stale("k", response.response_time + 10)
-    assert not cache.is_current(found.slot, found.version)
+    assert not cache.use(found.slot, found.version)
     assert cache.get("k") is None
     assert cache.get_stale("k").freshness.lifetime == 10
     assert not cache.mark_stale("other", 0)

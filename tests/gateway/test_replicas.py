@@ -179,7 +179,11 @@ async def test_a_fetch_that_a_purge_overtakes_is_not_shared(
     origin.on("a", hold(gate), respond(body=b"old"))
     early = one.proxy.begin("a")
     await origin.until_requests(1)
+    log = one.proxy.store.purge_log
+    before = log.sequence
     await other.proxy.gateway.purge(Purge(keys=frozenset({"a"})))
+    # It is on its way to the other replica when it is acknowledged.
+    await until(lambda: log.has_purged("a", before))
     origin.on("a", respond(body=b"new"))
     gate.open()
     assert (await early).body == b"old"

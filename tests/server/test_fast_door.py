@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 from typing import TYPE_CHECKING
 from weakref import ref
 
@@ -78,6 +79,7 @@ async def test_a_hit_is_answered(door: FastDoor, proxy: Proxy) -> None:
     assert b"\r\nx-cache: HIT\r\n" in head
 
 
+@pytest.mark.parametrize("in_hand", [True, False], ids=["in hand", "in the store alone"])
 @pytest.mark.parametrize(
     "fields",
     [
@@ -93,13 +95,15 @@ async def test_a_hit_is_answered(door: FastDoor, proxy: Proxy) -> None:
     ],
 )
 async def test_each_moment_it_says_what_the_gateway_says(
-    door: FastDoor, proxy: Proxy, fields: tuple[tuple[bytes, bytes], ...]
+    door: FastDoor, proxy: Proxy, fields: tuple[tuple[bytes, bytes], ...], in_hand: bool
 ) -> None:
     await proxy.get("k")
     for _ in range(40):
         proxy.clock.advance(0.26)
-        recalled = proxy.gateway.recall(Request.from_fields("GET", "k", fields))
+        if not in_hand:
+            proxy.cache._local.clear()
         found = asked(door, *fields)
+        recalled = proxy.gateway.recall(Request.from_fields("GET", "k", fields))
         if recalled is None:
             assert found is None
         else:
@@ -186,31 +190,122 @@ async def test_what_a_client_makes_up_does_not_fill_memory(proxy: Proxy) -> None
     await proxy.get("k")
     for number in range(200):
         target = b"/k?%d" % number
-        found = door.answer(b"GET", target, [], [])
-        assert isinstance(found, tuple)
-        door.remember_head(target * 50, found[0], ())
+        for _ in range(2):
+            found = door.answer(b"GET", target, [], [])
+            assert isinstance(found, tuple)
+            door.remember_head(target * 50 + b"\r\n" + target * 50, found[0], ())
     for remembered in (door._replies, door._heads):
         assert remembered.bytes <= 100_000
         assert 0 < len(remembered) < 200
-    assert door.answer_head(b"/k?199" * 50) is not None
-    assert door.answer_head(b"/k?0" * 50) is None
+    assert door._rests.bytes <= 100_000 / 16
+    assert 0 < len(door._rests) < 100
+    assert door.answer_head(b"/k?199" * 50 + b"\r\n" + b"/k?199" * 50) is not None
+    assert door.answer_head(b"/k?0" * 50 + b"\r\n" + b"/k?0" * 50) is None
+
+
+async def test_what_is_asked_for_once_is_not_remembered(proxy: Proxy, door: FastDoor) -> None:
+    await proxy.get("k")
+    for number in range(200):
+        head = b"GET /k?%d HTTP/1.1\r\n%b" % (number, REST)
+        found = door.answer_head(head) or door.answer(b"GET", b"/k?%d" % number, [], [])
+        assert isinstance(found, tuple)
+        door.remember_head(head, found[0], ())
+    assert not door._replies
+    assert not door._heads
+    assert len(door._rests) == 1
+
+
+REST = b"Host: h\r\nUser-Agent: browser\r\n\r\n"
+
+
+async def learn(door: FastDoor, proxy: Proxy, rest: bytes, *fields: tuple[bytes, bytes]) -> None:
+    await proxy.get("k")
+    found = door.answer(b"GET", b"/k", list(fields), list(fields))
+    assert isinstance(found, tuple)
+    door.remember_head(b"GET /k HTTP/1.1\r\n" + rest, found[0], (b"line",))
+
+
+async def test_of_a_known_rest_only_the_first_line_is_read(
+    proxy: Proxy, door: FastDoor, origin: ScriptedOrigin
+) -> None:
+    origin.on("other", respond(200, b"other", FIELDS))
+    await proxy.get("other")
+    await learn(door, proxy, REST)
+    for _ in range(3):
+        for method, body in ((b"GET", b"other"), (b"HEAD", b"")):
+            found = door.answer_head(method + b" /other HTTP/1.1\r\n" + REST)
+            assert found is not None
+            reply, sent, lines = found
+            assert (reply.status, bytes(sent), lines) == (200, body, (b"line",))
+            assert (reply.method, reply.path) == (method.decode(), "/other")
+
+
+async def test_fields_of_a_known_rest_have_their_say(proxy: Proxy, door: FastDoor) -> None:
+    rest = b'Host: h\r\nIf-None-Match: "v1"\r\n\r\n'
+    await learn(door, proxy, rest, (b"if-none-match", b'"v1"'))
+    for query in range(5):
+        found = door.answer_head(b"GET /k?%d HTTP/1.1\r\n%b" % (query, rest))
+        assert found is not None
+        assert found[0].status == 304
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"POST /k HTTP/1.1",
+        b"get /k HTTP/1.1",
+        b"GET  /k HTTP/1.1",
+        b"GET /k HTTP/1.0",
+        b"GET /k HTTP/1.1 ",
+        b"GET /k HTTP/1.11",
+        b"GET /k\nX: y HTTP/1.1",
+        b"GET /k#f HTTP/1.1",
+        b"GET k HTTP/1.1",
+        b"GET http://h/k HTTP/1.1",
+        b"GET /k\x00 HTTP/1.1",
+        b"GET /\xe9 HTTP/1.1",
+        b"GET /k\\ HTTP/1.1",
+        b"GET /k",
+        b"",
+        b"\r\nGET /k HTTP/1.1",
+    ],
+)
+async def test_a_first_line_in_doubt_is_left_to_the_parser(
+    proxy: Proxy, door: FastDoor, line: bytes
+) -> None:
+    await learn(door, proxy, REST)
+    assert door.answer_head(b"GET /k HTTP/1.1\r\n" + REST) is not None
+    assert door.answer_head(line + b"\r\n" + REST) is None
+
+
+async def test_two_requests_are_not_taken_for_one(proxy: Proxy, door: FastDoor) -> None:
+    await learn(door, proxy, REST)
+    head = b"GET /k?other HTTP/1.1\r\n" + REST
+    assert door.answer_head(head + head) is None
+    assert door.answer_head(head + b"G") is None
+    assert door.answer_head(head[:-1]) is None
+    assert door.answer_head(head) is not None
 
 
 async def test_what_is_long_is_not_remembered(door: FastDoor, proxy: Proxy) -> None:
     await proxy.get("k")
-    asked(door, target=b"/k?" + b"x" * 5000)
-    asked(door, *[(b"range", b"")] * 100)
-    assert not door._replies
-    found = door.answer(b"GET", b"/k", [], [])
-    assert isinstance(found, tuple)
-    door.remember_head(b"x" * 5000, found[0], ())
-    assert not door._heads
+    for turn in range(3):
+        asked(door, target=b"/k?" + b"x" * 5000)
+        asked(door, *[(b"range", b"")] * 100)
+        assert not door._replies
+        found = door.answer(b"GET", b"/k?%d" % turn, [], [])
+        assert isinstance(found, tuple)
+        door.remember_head(b"x" * 5000, found[0], ())
+        assert not door._heads
+        assert not door._rests
 
 
 async def test_room_taken_is_given_back(door: FastDoor, proxy: Proxy) -> None:
     await proxy.get("k")
     asked(door)
+    asked(door)
     once = door._replies.bytes
+    assert once > 0
     for _ in range(5):
         await proxy.gateway.purge(Purge(everything=True))
         await proxy.get("k")
@@ -218,9 +313,28 @@ async def test_room_taken_is_given_back(door: FastDoor, proxy: Proxy) -> None:
     assert door._replies.bytes == pytest.approx(once, abs=10)
 
 
+@pytest.mark.parametrize("size", [0, 1, 16_384, 16_385, 262_143, 262_144])
+async def test_a_body_of_any_size_is_given_out_again_and_again(
+    proxy: Proxy, door: FastDoor, origin: ScriptedOrigin, size: int
+) -> None:
+    body = random.Random(size).randbytes(size)
+    origin.on("sized", respond(200, body, FIELDS))
+    await proxy.get("sized")
+    for turn in range(60):
+        if turn % 20 == 0:
+            proxy.cache._local.clear()
+        found = asked(door, target=b"/sized")
+        assert found is not None
+        assert found[2] == body
+    await proxy.gateway.purge(Purge(everything=True))
+    assert asked(door, target=b"/sized") is None
+
+
 async def test_remembering_keeps_no_body_alive(door: FastDoor, proxy: Proxy) -> None:
     await proxy.get("k")
-    assert asked(door) is not None
+    for _ in range(3):
+        assert asked(door) is not None
+    assert door._replies
     stored = proxy.store.get("k")
     assert stored is not None
     alive = ref(stored)

@@ -415,3 +415,22 @@ def test_a_stopping_server_lets_known_clients_go(warm: Served, raw: OpenRaw) -> 
     ask(client, 3)
     assert warm.terminate() == 0
     assert client.read_eof()
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/a", "/a?q", "/%61", "/a/", "//a", "/./a", "/x/../a", "/%2e%2e/a", "/%", "/a%0a", "/healthz",
+     "/readyz", "http://test/a", "/a#f", "*", "/", "/a;b", "/missing", "/a a", "/\xe9"],
+)  # fmt: skip
+def test_a_known_rest_of_a_head_changes_no_answer(
+    warm: Served, raw: OpenRaw, origin: ScriptedOrigin, target: str
+) -> None:
+    origin.on("missing", respond(404))
+    known, new = "X-Browser: known", f"X-Browser: {target.encode().hex()}"
+    ask(raw(warm.port), 3, request("/a", known))
+    answers = []
+    for field in (new, known, known):
+        with RawConnection("127.0.0.1", warm.port) as client:
+            [answer] = ask(client, 1, request(target, field))
+            answers.append((answer.status, answer.body, answer.header("Content-Type")))
+    assert answers[0] == answers[1] == answers[2]

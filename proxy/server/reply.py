@@ -1,0 +1,135 @@
+"""Answers from memory as they go out, remembered for as long as the gateway would say the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from weakref import ref
+
+from proxy.core.messages import Everything
+from proxy.core.ranges import ByteRange
+from proxy.server.wire import date_line, field_lines, status_line
+
+if TYPE_CHECKING:
+    from proxy.access_log import LinePieces
+    from proxy.core.messages import Fields, StoredResponse
+    from proxy.gateway import Gateway, Recalled
+    from proxy.store import Found
+
+AskedFields = tuple[tuple[bytes, bytes], ...]
+# Method, target, and the fields that have a say.
+Asked = tuple[bytes, bytes, AskedFields]
+
+
+class Reply:
+    """An answer on the wire: ``head``, the request id, an empty line, the body.
+
+    ``head`` is as it has to be until ``valid_until``. The body is made of ``segments`` of the
+    stored one, which is not kept alive by this, and where ``at`` is not None is ``size`` bytes
+    from there in the store.
+    """
+
+    __slots__ = (
+        "_after",
+        "_before",
+        "_decided_until",
+        "_is_dated",
+        "_kept",
+        "asked",
+        "at",
+        "handling",
+        "head",
+        "key",
+        "log_pieces",
+        "segments",
+        "size",
+        "slot",
+        "status",
+        "stored",
+        "valid_until",
+        "version",
+        "whole",
+    )
+
+    def __init__(self, asked: Asked, key: str, recalled: Recalled, now: float) -> None:
+        self.asked = asked
+        self.key = key
+        # What its lines in the access log have in common, once there is one.
+        self.log_pieces: LinePieces | None = None
+        self.status = recalled.head.status
+        self.segments = recalled.head.segments
+        found = recalled.found
+        # Is the body the very one stored?
+        self.whole = recalled.body is found.response.body
+        self.handling = recalled.handling
+        self.stored = ref(found.response)
+        # Once it is to last: what a new head is made of.
+        self._kept: StoredResponse | None = None
+        self.slot, self.version = found.slot, found.version
+        self.at, self.size = _place_of_body(recalled)
+        self.valid_until = recalled.valid_until
+        self._decided_until = recalled.decided_until
+        self._before, self._after = _encoded(recalled)
+        # Errors are made here and now; all else has the Date that it was stored with.
+        self._is_dated = any(name == b"date" for name, _ in recalled.head.fields)
+        self.head = self._told(recalled.told, now)
+
+    @property
+    def method(self) -> str:
+        """The method of the requests that it answers."""
+        return self.asked[0].decode("ascii")
+
+    @property
+    def path(self) -> str:
+        """Their target's path, percent-encoded."""
+        return self.asked[1].partition(b"?")[0].decode("ascii", "backslashreplace")
+
+    @property
+    def lasts(self) -> bool:
+        """May it be given again?"""
+        return self._kept is not None
+
+    def last(self, found: Found) -> None:
+        """Be ready to be given again, in the words of another second."""
+        self._kept = replace(found.response, body=None)
+
+    def retell(self, gateway: Gateway, now: float) -> bool:
+        """Bring the head up to ``now``; false where the gateway has to decide anew."""
+        if now >= self._decided_until or self._kept is None:
+            return False
+        fields, self.handling, self.valid_until = gateway.retell(self._kept, now)
+        self.head = self._told(fields, now)
+        return True
+
+    def _told(self, fields: Fields, now: float) -> bytes:
+        """The head with the cache's fields of now."""
+        date = b"" if self._is_dated else date_line(now)
+        return b"".join((self._before, field_lines(fields), self._after, date, b"x-request-id: "))
+
+
+def _place_of_body(recalled: Recalled) -> tuple[int | None, int]:
+    """Where an answer's body begins in the store, None where it is not in one piece; its bytes."""
+    segments, found = recalled.head.segments, recalled.found
+    if not segments:
+        # Nothing, which is anywhere.
+        return 0, 0
+    if len(segments) == 1 and found.body_at is not None:
+        only = segments[0]
+        if isinstance(only, ByteRange):
+            return found.body_at + only.first, only.length
+        if isinstance(only, Everything):
+            return found.body_at, len(found.response.body or b"")
+    return None, 0
+
+
+def _encoded(recalled: Recalled) -> tuple[bytes, bytes]:
+    """Status line and fields: before the cache's, and after them."""
+    head, told = recalled.head, recalled.told
+    at = _place(told, head.fields)
+    before, after = head.fields[:at], head.fields[at + len(told) :]
+    return status_line(head.status) + field_lines(before), field_lines(after)
+
+
+def _place(part: Fields, whole: Fields) -> int:
+    """Where ``part`` begins in ``whole``."""
+    return next(at for at in range(len(whole)) if whole[at : at + len(part)] == part)
