@@ -106,11 +106,14 @@ async def test_a_defect_is_an_error_for_the_client_and_a_traceback_in_the_log(
     protocol.connection_lost(None)
 
 
+@pytest.mark.parametrize("is_rest_known", [False, True])
 async def test_what_was_seen_in_memory_is_not_looked_up_again(
-    subject: Proxy, origin: ScriptedOrigin, monkeypatch: pytest.MonkeyPatch
+    subject: Proxy, origin: ScriptedOrigin, monkeypatch: pytest.MonkeyPatch, is_rest_known: bool
 ) -> None:
     origin.on("a", respond(200, b"varies", {"Cache-Control": "max-age=600", "Vary": "X"}))
     await subject.get("a")
+    await subject.idle()
+    await subject.get("plain")
     await subject.idle()
     looked_up = []
     look_up = subject.store.look_up
@@ -121,8 +124,12 @@ async def test_what_was_seen_in_memory_is_not_looked_up_again(
 
     monkeypatch.setattr(subject.store, "look_up", watched)
     protocol, transport = connected(front(subject.gateway))
+    for _ in range(3 if is_rest_known else 0):
+        # All but the first line of the next head.
+        protocol.data_received(request("/plain"))
+    looked_up.clear()
     protocol.data_received(request("/a"))
-    [packet] = await answered(transport)
+    *_, packet = await answered(transport, 4 if is_rest_known else 1)
     assert packet.endswith(b"varies")
     assert looked_up == ["a"]
     protocol.connection_lost(None)
