@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from proxy.request_counts import RequestCounts
     from proxy.store import Sighting
 
-# uvicorn's and Django's words for it are the application's affair; ours go to the same log.
 _logger = logging.getLogger("s3proxy.server")
 
 _DEFECT = 500
@@ -47,6 +46,10 @@ class Connection(Protocol):
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     flow: FlowControl
+
+    @property
+    def scheme(self) -> str | None:
+        """As in an URL."""
 
     def on_response_complete(self) -> None:
         """The answer is written: the next request may be answered."""
@@ -136,7 +139,7 @@ class Exchange:
             if isinstance(answer.body, bytes) and has_gone(connection.transport):
                 self.disconnected = True
                 answer = _NO_ANSWER
-        self._count(asked, answer)
+        self._count(connection, asked, answer)
         request_id = next_id()
         sent = _Sent(0, complete=False)
         try:
@@ -159,11 +162,11 @@ class Exchange:
                 complete=sent.complete,
             )
 
-    def _count(self, asked: Asked, answer: Answer) -> None:
+    def _count(self, connection: Connection, asked: Asked, answer: Answer) -> None:
         # First: who has the answer may ask another worker for the counts at once.
         self._counts.count(
             asked.view,
-            "http",
+            connection.scheme,
             asked.request.method,
             answer.head.status,
             streaming=isinstance(answer.body, Body),
@@ -195,14 +198,18 @@ class Exchange:
             async for piece in body:
                 if flow.write_paused:
                     await flow.drain()
+                if length is not None and sent + len(piece) > length:
+                    # More would pass for the beginning of the next answer.
+                    break
                 if length is not None:
                     transport.write(piece)
                 elif piece:
                     transport.writelines(chunk(piece))
                 sent += len(piece)
-            complete = length is None or sent == length
+            else:
+                complete = length is None or sent == length
             if not complete:
-                _logger.error("a body of %d bytes was announced with %s", sent, length)
+                _logger.error("a body has not the %s bytes that were announced", length)
         except asyncio.CancelledError:
             if self.disconnected:
                 metrics.client_disconnects.inc()
