@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from proxy.client_address import client_address, limiter_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from s3proxy_site.env import Config
 
 _REMEMBERED = 10_000
+# Of what forwarding headers say: whoever makes them up must not fill the memory.
+_LONGEST_REMEMBERED = 256
 _PLAIN = re.compile(r"[0-9a-f:.]+|-")
 
 
@@ -33,13 +37,22 @@ class Clients:
         self._trusted = config.trusted_proxies
         # Nobody is believed where nobody is trusted.
         self._field = config.client_ip_header.encode("ascii") if self._trusted else None
-        self.client = lru_cache(_REMEMBERED)(self._client)
+        self._remembered = lru_cache(_REMEMBERED)(self._client)
+        # The client of a connection from an address, whose request had such lines().
+        self.client: Callable[[str | None, tuple[bytes, ...]], Client] = (
+            self._remembered if self._field is None else self._remembered_if_short
+        )
 
     def lines(self, fields: list[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
         """The values of the forwarding header, where it could make a difference."""
         if self._field is None:
             return ()
         return tuple([value for name, value in fields if name == self._field])
+
+    def _remembered_if_short(self, peer: str | None, lines: tuple[bytes, ...]) -> Client:
+        if sum(map(len, lines)) > _LONGEST_REMEMBERED:
+            return self._client(peer, lines)
+        return self._remembered(peer, lines)
 
     def _client(self, peer: str | None, lines: tuple[bytes, ...]) -> Client:
         address = client_address(peer, lines, self._trusted)

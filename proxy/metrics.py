@@ -128,11 +128,14 @@ class Evictions(Collector):
 
     def __init__(self) -> None:
         self.purged = Counter("proxy_cache_purged_total", "Stored responses purged.", registry=None)
+        self.absences = Counter(
+            "proxy_cache_absences_evicted_total", "Absences beyond their share.", registry=None
+        )
 
     def by_reason(self) -> dict[str, int]:
         """Stored responses given up, by reason."""
         given_up = dict[str, int](_objects().evictions.items())
-        return given_up | {"purge": counted(self.purged)}
+        return given_up | {"absences": counted(self.absences), "purge": counted(self.purged)}
 
     def describe(self) -> Iterable[Metric]:
         """The name alone: with no such method, registering would look at the cache."""
@@ -165,7 +168,7 @@ def counted(counter: Counter, index: int | None = None) -> int:
 
 evictions = Evictions()
 REGISTRY.register(evictions)
-evicted = {"purge": evictions.purged}
+evicted = {"absences": evictions.absences, "purge": evictions.purged}
 collapsed = Counter(
     "proxy_collapsed_requests_total", "Requests that shared another's origin request."
 )

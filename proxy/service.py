@@ -13,6 +13,7 @@ from django.core.cache import caches
 from django.core.files.storage import storages
 
 from proxy import conf, processes
+from proxy.absences import Absences
 from proxy.cache.backend import MemoryCache
 from proxy.cache.leases import Leases
 from proxy.cache.purge_log import PurgeLog
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from proxy.fleet.stream_id import StreamId
     from proxy.purge import Purge
     from s3proxy_site.env import Config
+
+# Of so many responses that may be stored, one may be an absence.
+_RESPONSES_AN_ABSENCE = 8
 
 # Connections belong to the loop that opened them; a server has one loop, tests have many.
 _gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, Gateway] = WeakKeyDictionary()
@@ -102,7 +106,9 @@ def _own_share(of_server: int, config: Config) -> int:
 
 def store() -> Store:
     """The stored responses of this server."""
-    return Store(cast("MemoryCache", caches["default"]), _purge_log())
+    config = conf.config()
+    most = _own_share(config.cache_capacity // _RESPONSES_AN_ABSENCE, config)
+    return Store(cast("MemoryCache", caches["default"]), _purge_log(), _absences(most))
 
 
 def _share(_highest_index: int) -> None:
@@ -138,6 +144,11 @@ def _position() -> SharedPosition:
 @functools.cache
 def _purge_log() -> PurgeLog:
     return PurgeLog()
+
+
+@functools.cache
+def _absences(most: int) -> Absences:
+    return Absences(most)
 
 
 @functools.cache

@@ -6,15 +6,21 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy import metrics
+from proxy.absences import ABSENT
 from proxy.cache.values import ALWAYS
 from proxy.purge import Purge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
 
+    from proxy.absences import Absences
     from proxy.cache.backend import MemoryCache
     from proxy.cache.purge_log import PurgeLog
     from proxy.core.messages import StoredResponse
+
+
+# How many keys of a purge are carried out before others have their turn: some milliseconds.
+_SLICE = 500
 
 
 class Found(NamedTuple):
@@ -44,11 +50,15 @@ class Sighting(NamedTuple):
 class Store:
     """The responses that the processes of one server hold, and the purges of them.
 
-    Kept until evicted, however stale: the origin may confirm a stale one with a 304.
+    Kept until evicted, however stale: the origin may confirm a stale one with a 304. ``absences``
+    bounds those that say that there is no object.
     """
 
-    def __init__(self, cache: MemoryCache, purge_log: PurgeLog) -> None:
+    def __init__(
+        self, cache: MemoryCache, purge_log: PurgeLog, absences: Absences | None = None
+    ) -> None:
         self._cache = cache
+        self._absences = absences
         self.purge_log = purge_log
         # Asked with each hit: methods of the cache, without one of ours around them. use(slot,
         # version): is what was found there still there, unchanged? If so, that is a use of it.
@@ -98,7 +108,22 @@ class Store:
         """
         fresh_for = max(0.0, response.freshness.lifetime - response.age(now))
         found = self._cache.put(key, response, timeout=fresh_for, stale=None, unless=unless)
+        if self._absences is not None and found is not None:
+            self._bound(self._absences, key, Found(*found))
         return found is not None
+
+    def _bound(self, absences: Absences, key: str, found: Found) -> None:
+        if found.response.status not in ABSENT:
+            absences.forget(key)
+            return
+        absences.add(key, found)
+        surplus = absences.take_surplus()
+        if surplus is not None:
+            oldest, slot, version = surplus
+            # An object that another process stores there just now may go as well: it is fetched
+            # again.
+            if self.use(slot, version):
+                metrics.evicted["absences"].inc(self.remove(oldest))
 
     def remove(self, key: str) -> bool:
         """Forget the response under a key; whether there was one."""
@@ -136,11 +161,21 @@ class Store:
                 return (yield from self._cache.mark_stale_matching(purge.matches, now))
             purged = yield from self._cache.remove_matching(purge.matches)
         elif purge.soft:
-            return sum(self._cache.mark_stale(key, now) for key in purge.keys)
+            return (yield from _each(purge.keys, lambda key: self._cache.mark_stale(key, now)))
         else:
-            purged = sum(self.remove(key) for key in purge.keys)
+            purged = yield from _each(purge.keys, self.remove)
         metrics.evicted["purge"].inc(purged)
         return purged
+
+
+def _each(keys: Iterable[str], change: Callable[[str], bool]) -> Generator[None, None, int]:
+    """How many of the keys were changed; in steps, so that others have their turn."""
+    changed = 0
+    for number, key in enumerate(keys, 1):
+        changed += change(key)
+        if number % _SLICE == 0:
+            yield
+    return changed
 
 
 def _to_the_end(work: Generator[None, None, int]) -> int:

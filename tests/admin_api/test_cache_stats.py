@@ -23,7 +23,13 @@ def test_it_counts(serve: Serve, moto_site: S3Site) -> None:
     assert total["capacity"] == 10
     assert 1000 < total["bytes"] < 4000
     assert total["max_bytes"] == 32 * 2**20
-    assert total["evictions"] == {"entries": 0, "bytes": 0, "expired": 0, "purge": 0}
+    assert total["evictions"] == {
+        "entries": 0,
+        "bytes": 0,
+        "expired": 0,
+        "absences": 0,
+        "purge": 0,
+    }
     assert total["collapsed"] == 0
     assert total["origin_requests"]["ok"] == 1
     assert 0 < total["uptime_seconds"] < 60

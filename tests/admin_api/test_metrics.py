@@ -82,6 +82,12 @@ def test_evictions_are_the_caches(serve: Serve, moto_site: S3Site) -> None:
         for (name, labels), value in found.items()
         if name == "proxy_cache_evictions_total"
     }
-    assert by_reason == {"entries": 3, "bytes": 0, "expired": 0, "purge": 1}
+    assert by_reason == {
+        "entries": 3,
+        "bytes": 0,
+        "expired": 0,
+        "absences": 0,
+        "purge": 1,
+    }
     assert found["proxy_cache_entries", ()] == 1
     assert found["proxy_purges_total", ()] == 1

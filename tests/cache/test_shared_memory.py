@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
 from proxy.cache.shared_memory import SharedMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Repaired:
@@ -89,3 +95,59 @@ def test_a_finaliser_gets_the_lock_only_if_nobody_holds_it() -> None:
     memory.__exit__(None, None, None)
     with memory:
         pass
+
+
+def is_free_for_others(memory: SharedMemory) -> bool:
+    """Can another process take the lock at this moment?"""
+    script = f"import fcntl; fcntl.lockf({memory._file}, fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    tried = subprocess.run(
+        [sys.executable, "-S", "-c", script],
+        pass_fds=[memory._file],
+        stderr=subprocess.DEVNULL,
+        timeout=20,
+    )
+    return tried.returncode == 0
+
+
+def by_statement(memory: SharedMemory) -> None:
+    memory.__enter__()
+
+
+def as_finalisers_do(memory: SharedMemory) -> None:
+    assert memory.try_enter()
+
+
+@pytest.mark.parametrize("enter", [by_statement, as_finalisers_do])
+def test_a_finaliser_that_runs_while_the_lock_is_taken_neither_takes_nor_releases_it(
+    enter: Callable[[SharedMemory], None],
+) -> None:
+    memory = SharedMemory("test", 64)
+    with pytest.raises(KeyError), memory:
+        raise KeyError
+    told: list[bool] = []
+
+    def finalise() -> None:
+        # On the way in, with the lock there and nothing said of it yet.
+        if not told:
+            told.append(memory.try_enter())
+            if told == [True]:
+                memory.__exit__(None, None, None)
+
+    memory.on_damage = finalise
+    enter(memory)
+    try:
+        assert told == [False]
+        assert not is_free_for_others(memory)
+    finally:
+        memory.__exit__(None, None, None)
+    assert is_free_for_others(memory)
+
+
+def test_a_finaliser_that_runs_while_the_lock_is_released_leaves_it_alone() -> None:
+    memory = SharedMemory("test", 64)
+    told: list[bool] = []
+    memory.on_release = lambda: told.append(memory.try_enter())
+    with memory:
+        pass
+    assert told == [False]
+    assert is_free_for_others(memory)

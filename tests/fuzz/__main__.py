@@ -15,8 +15,9 @@ import django
 
 from tests import environment
 
-# A share of the inputs goes through the protocol, each twice; the rest to the parsers.
-_OF_CONNECTIONS = 0.5
+# Shares of the inputs: to both protocols, some times each; to one, each twice. The rest goes to
+# the parsers.
+_OF_DOORS, _OF_CONNECTIONS = 0.08, 0.42
 _LONGEST_SECONDS = 0.5
 _REPORTED = 10_000
 
@@ -38,17 +39,22 @@ def main() -> int:
 
 def _fuzz(runner: asyncio.Runner, inputs: int, seed: int) -> int:
     from tests.fuzz import grammar
+    from tests.fuzz.doors import Doors
     from tests.fuzz.parsers import PARSERS
     from tests.fuzz.wire import Wire, difference
 
-    source, wire = random.Random(seed), Wire()
+    source, wire, doors = random.Random(seed), Wire(), Doors(runner.get_loop())
     corpus = list(grammar.kept().values())
     began = time.monotonic()
     slowest, parsers, sent = 0.0, list(PARSERS.values()), b""
     for number in range(1, inputs + 1):
         started = time.process_time()
         try:
-            if source.random() < _OF_CONNECTIONS:
+            kind = source.random()
+            if kind < _OF_DOORS:
+                sent = grammar.visit(source, corpus)
+                found = runner.run(doors.difference(source, sent))
+            elif kind < _OF_DOORS + _OF_CONNECTIONS:
                 sent = grammar.connection(source, corpus)
                 whole = runner.run(wire.converse([sent]))
                 parts = runner.run(wire.converse(grammar.cuts(source, sent)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from random import Random
 
+_BLANK = b"\r\n\r\n"
 _CORPUS = Path(__file__).parent / "corpus"
 
 _METHODS = [b"GET"] * 6 + [
@@ -26,6 +27,11 @@ _METHODS = [b"GET"] * 6 + [
 _TARGETS = [
     b"/",
     b"/a",
+    b"/b",
+    b"/c",
+    b"/d",
+    b"/e",
+    b"/f",
     b"/a?b",
     b"/%2e%2e/x",
     b"//x",
@@ -50,7 +56,7 @@ _ENDS = [b"\r\n"] * 30 + [b"\n", b"\r", b"\r\r\n", b""]
 _NAMES = [
     b"Host", b"Content-Length", b"Transfer-Encoding", b"Connection", b"Expect", b"Range", b"If-Range", b"Upgrade",
     b"If-None-Match", b"If-Modified-Since", b"Cache-Control", b"Accept", b"X-Auth-Token", b"Trailer", b"X", b"host",
-    b"Content-length ", b"", b" X", b"X\x00", b"X:", b"Proxy-Connection", b"Keep-Alive", b"TE",
+    b"If-Match", b"If-Unmodified-Since", b"Pragma", b"Content-length ", b"", b" X", b"X\x00", b"X:", b"Proxy-Connection", b"Keep-Alive", b"TE",
 ]  # fmt: skip
 _VALUES = [
     b"test", b"a, b", b"0", b"1", b"5", b"+5", b"5, 5", b"0x5", b"99999999999999999999", b"chunked", b"Chunked",
@@ -61,6 +67,15 @@ _VALUES = [
 _BODIES = [
     b"", b"", b"", b"x", b"hello", b"0\r\n\r\n", b"1\r\nx\r\n0\r\n\r\n", b"5\r\nhello\r\n0\r\nX: y\r\n\r\n",
     b"1;a=b\r\nx\r\n0\r\n\r\n", b"zz\r\n", b"-1\r\n", b"1\nx\n0\n\n", b"fffffffffffffffff\r\n", b"\r\n", b"GET /b HTTP/1.1",
+]  # fmt: skip
+
+_OBJECTS = [b"/a", b"/b", b"/c", b"/d", b"/e", b"/f", b"/a?b", b"/%61", b"/none", b"http://t/a"]
+_SOUND_FIELDS = [
+    b'If-None-Match: "x"', b'If-None-Match: "y"', b'If-Match: "y"', b"If-Modified-Since: Fri, 02 Jan 1970 00:00:00 GMT",
+    b"Range: bytes=1-2", b"Range: bytes=-1", b"Range: bytes=0-0, 2-3", b"Range: bytes=99999-", b'If-Range: "x"\r\nRange: bytes=0-0',
+    b"Cache-Control: no-cache", b"Cache-Control: max-age=2", b"Cache-Control: only-if-cached", b"Cache-Control: no-store",
+    b"Pragma: no-cache", b"Accept: text/html", b"TE: x", b"Authorization: x", b"X-A: b", b"Connection: close",
+    b"Connection: keep-alive", b"Expect: 100-continue", b"Content-Length: 0", b"Upgrade: h2c\r\nConnection: upgrade",
 ]  # fmt: skip
 
 
@@ -77,6 +92,21 @@ def connection(random: Random, corpus: list[bytes]) -> bytes:
     return _mutated(random, sent) if random.random() < 0.3 else sent
 
 
+def visit(random: Random, corpus: list[bytes]) -> bytes:
+    """As a connection; most of its requests are sound, and come again."""
+    sent: list[bytes] = []
+    for _ in range(random.choice((1, 2, 3, 6))):
+        chance = random.random()
+        if sent and chance < 0.3:
+            sent.append(random.choice(sent))
+        elif chance < 0.9:
+            sent.append(_sound_request(random))
+        else:
+            sent.append(connection(random, corpus))
+    joined = b"".join(sent)
+    return _mutated(random, joined) if random.random() < 0.1 else joined
+
+
 def cuts(random: Random, data: bytes) -> list[bytes]:
     """The same bytes in pieces, of which there may be one."""
     if len(data) < 2:
@@ -85,6 +115,13 @@ def cuts(random: Random, data: bytes) -> list[bytes]:
         return [data[at : at + 1] for at in range(len(data))]
     places = sorted({random.randrange(1, len(data)) for _ in range(random.randrange(1, 8))})
     return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
+
+
+def heads(data: bytes) -> list[bytes]:
+    """The same bytes in pieces that end where a head may."""
+    ended = [piece + _BLANK for piece in data.split(_BLANK)]
+    ended[-1] = ended[-1].removesuffix(_BLANK)
+    return [piece for piece in ended if piece] or [data]
 
 
 def value(random: Random) -> str:
@@ -112,6 +149,14 @@ def _request(random: Random) -> bytes:
         )
         return b"".join(line + random.choice(_ENDS) for line in (*lines, framed, b"")) + body
     return b"".join(line + random.choice(_ENDS) for line in (*lines, b""))
+
+
+def _sound_request(random: Random) -> bytes:
+    line = b"%b %b HTTP/1.1" % (random.choice((b"GET", b"GET", b"HEAD")), random.choice(_OBJECTS))
+    lines = [line, b"Host: test"]
+    if random.random() < 0.5:
+        lines.append(random.choice(_SOUND_FIELDS))
+    return b"\r\n".join((*lines, b"", b""))
 
 
 def _mutated(random: Random, data: bytes) -> bytes:

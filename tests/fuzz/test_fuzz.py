@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz import grammar
+from tests.fuzz.doors import Doors
 from tests.fuzz.parsers import PARSERS
 from tests.fuzz.wire import MalformedError, Wire, answers_of, difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from random import Random
 
 # An input of a few KiB takes a millisecond; a hundred times that would be an attack.
 LONGEST = 0.5
@@ -39,6 +40,11 @@ def runner() -> Iterator[asyncio.Runner]:
 @pytest.fixture(scope="module")
 def wire() -> Wire:
     return Wire()
+
+
+@pytest.fixture(scope="module")
+def doors(runner: asyncio.Runner) -> Doors:
+    return Doors(runner.get_loop())
 
 
 @pytest.mark.parametrize("name", KEPT)
@@ -62,6 +68,29 @@ def test_connections_are_answered_strictly_and_alike_in_every_split(
     parts = runner.run(wire.converse(grammar.cuts(random, sent)))
     assert time.process_time() - began < LONGEST
     assert difference(whole, parts) is None, sent
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_is_kept_is_answered_alike_by_both_protocols(
+    runner: asyncio.Runner, doors: Doors, name: str
+) -> None:
+    random = Random(name)
+    for _ in range(5):
+        assert runner.run(doors.difference(random, KEPT[name])) is None
+
+
+def test_hits_are_answered_by_the_fast_one_itself(runner: asyncio.Runner, doors: Doors) -> None:
+    # Else comparing the two would show nothing.
+    before = doors.plain.passed_on, doors.fast.passed_on
+    assert runner.run(doors.difference(Random(1), KEPT["plain-get"] * 2)) is None
+    assert (doors.plain.passed_on, doors.fast.passed_on) == (before[0] + 2, before[1])
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@given(random=st.randoms(use_true_random=False))
+def test_both_protocols_answer_alike(runner: asyncio.Runner, doors: Doors, random: Random) -> None:
+    sent = grammar.visit(random, list(KEPT.values()))
+    assert runner.run(doors.difference(random, sent)) is None, sent
 
 
 @pytest.mark.parametrize("name", PARSERS)

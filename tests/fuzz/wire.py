@@ -1,10 +1,10 @@
-"""Feeds bytes to the protocol class over a transport without a network."""
+"""Feeds bytes to a protocol class over a transport without a network."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.config import Config
@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 from proxy.server.protocol import HttpProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) [\x20-\x7e]*")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([\x20-\x7e\x80-\xff]*)")
@@ -78,11 +78,17 @@ class _Transport(asyncio.Transport):
 
 
 class Wire:
-    """Connections to one server state, whose application answers everything."""
+    """Connections to one server state; the application answers everything, if it is ours."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, protocol: type[HttpProtocol] = HttpProtocol, application: Any = None
+    ) -> None:
+        # How many requests the application was given, over all connections.
+        self.passed_on = 0
         self._asked: list[str] = []
         self._failures: list[dict[str, Any]] = []
+        self._protocol = protocol
+        self._answer = application or _echo
         self._config = Config(
             self._application,
             interface="asgi3",
@@ -94,18 +100,30 @@ class Wire:
         self._config.load()
         self._state = ServerState()
 
-    async def converse(self, pieces: Iterable[bytes]) -> Conversation:
-        """Raises MalformedError; what the protocol raises, or logs as an exception, too."""
+    async def converse(
+        self, pieces: Iterable[bytes], methods: Sequence[str] | None = None, *, slowly: bool = False
+    ) -> Conversation:
+        """What becomes of a connection that these pieces are sent over.
+
+        ``methods`` are those of the requests, where not all of them are the application's to
+        answer. ``slowly``: the client takes nothing of what it is sent before the next piece.
+        Raises MalformedError; what the protocol raises, or logs as an exception, too.
+        """
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: self._failures.append(context))
         self._asked, self._failures = [], []
-        protocol = HttpProtocol(self._config, self._state, {}, _loop=loop)
+        protocol = self._protocol(self._config, self._state, {}, _loop=loop)
         transport = _Transport()
         protocol.connection_made(transport)
         for piece in pieces:
             if transport.closed:
                 break
+            if slowly:
+                protocol.pause_writing()
             protocol.data_received(piece)
+            if slowly:
+                await asyncio.sleep(0)
+                protocol.resume_writing()
             await self._settle()
         closed = transport.closed or transport.ended
         if not transport.closed:
@@ -115,9 +133,8 @@ class Wire:
         await self._settle()
         if self._failures:
             raise MalformedError(str(self._failures))
-        return Conversation(
-            answers_of(bytes(transport.written), self._asked), tuple(self._asked), closed
-        )
+        asked = self._asked if methods is None else list(methods)
+        return Conversation(answers_of(bytes(transport.written), asked), tuple(asked), closed)
 
     async def _settle(self) -> None:
         # One round for what is scheduled by callbacks alone.
@@ -131,10 +148,15 @@ class Wire:
 
     async def _application(self, scope: Any, receive: Any, send: Any) -> None:
         self._asked.append(scope["method"])
-        body = b"%b %b" % (scope["method"].encode(), scope["raw_path"])
-        fields = [(b"content-length", b"%d" % len(body))] if len(body) % 2 else []
-        await send({"type": "http.response.start", "status": 200, "headers": fields})
-        await send({"type": "http.response.body", "body": body})
+        self.passed_on += 1
+        await self._answer(scope, receive, send)
+
+
+async def _echo(scope: Any, receive: Any, send: Any) -> None:
+    body = b"%b %b" % (scope["method"].encode(), scope["raw_path"])
+    fields = [(b"content-length", b"%d" % len(body))] if len(body) % 2 else []
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    await send({"type": "http.response.body", "body": body})
 
 
 def answers_of(written: bytes, asked: list[str]) -> tuple[Answer, ...]:
@@ -208,4 +230,18 @@ def difference(one: Conversation, other: Conversation) -> str | None:
     if 431 in {answer.status for each in (one, other) for answer in each.answers}:
         # Where a head is too large and malformed, either may be seen first.
         return None
-    return None if one == other else f"{one}\n{other}"
+    if _without_501(one) == _without_501(other):
+        return None
+    return f"{one}\n{other}"
+
+
+def _without_501(said: Conversation) -> Conversation:
+    """The same, with 400 where a method is not known.
+
+    Which of the two it is depends on how much of the request line came at once.
+    """
+    answers = tuple(
+        replace(answer, status=400, fields=(), body=b"") if answer.status in (400, 501) else answer
+        for answer in said.answers
+    )
+    return replace(said, answers=answers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -198,3 +199,15 @@ async def test_a_purge_of_another_key_leaves_a_fetch_alone(
     await waiting
     await proxy.idle()
     assert (await proxy.get("a")).cache == "HIT"
+
+
+@pytest.mark.parametrize("soft", [False, True])
+async def test_a_purge_of_many_keys_lets_others_have_their_turn(proxy: Proxy, soft: bool) -> None:
+    keys = frozenset(f"key{number}" for number in range(5000))
+    purging = asyncio.create_task(proxy.gateway.purge(Purge(keys, soft=soft)))
+    turns = 0
+    while not purging.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 10
+    assert (await purging).responses == 0

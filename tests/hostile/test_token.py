@@ -53,14 +53,23 @@ def said(served: Served) -> list[str]:
     return texts
 
 
-@pytest.mark.parametrize("level", ["debug", "info"])
-def test_no_token_is_anywhere(serve: Serve, origin: ScriptedOrigin, level: str) -> None:
+def titles(served: Served) -> str:
+    """What the process list shows of the parent, its workers and all their threads."""
+    found = []
+    for pid in (served.process.pid, *served.worker_pids()):
+        found.append(Path(f"/proc/{pid}/cmdline").read_text())
+        found += [comm.read_text() for comm in Path(f"/proc/{pid}/task").glob("*/comm")]
+    return "".join(found)
+
+
+@pytest.mark.parametrize(("level", "form"), [("debug", "text"), ("info", "json")])
+def test_no_token_is_anywhere(serve: Serve, origin: ScriptedOrigin, level: str, form: str) -> None:
     origin.default(respond(200, b"x"))
-    proxy = serve(origin, AUTH_TOKEN=RIGHT, LOG_LEVEL=level, LOG_FORMAT="text")
+    proxy = serve(origin, workers=2, AUTH_TOKEN=RIGHT, LOG_LEVEL=level, LOG_FORMAT=form)
     answers = "\n".join(said(proxy))
     metrics = proxy.admin("GET", "/metrics").text
-    commands = Path(f"/proc/{proxy.process.pid}/cmdline").read_text()
-    titles = Path(f"/proc/{proxy.process.pid}/comm").read_text()
+    processes = titles(proxy)
+    statistics = proxy.admin("GET", "/cache/stats").text
     doctors = [
         subprocess.run(
             [sys.executable, "manage.py", *command],
@@ -79,7 +88,8 @@ def test_no_token_is_anywhere(serve: Serve, origin: ScriptedOrigin, level: str) 
     everything = {
         "answers": answers,
         "metrics": metrics,
-        "processes": commands + titles,
+        "statistics": statistics,
+        "processes": processes,
         "commands": "".join(doctor.stdout + doctor.stderr for doctor in doctors),
         "log": proxy.output,
         "origin": asked.decode("latin-1"),

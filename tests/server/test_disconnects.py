@@ -56,7 +56,15 @@ def complaints(proxy: Served) -> list[str]:
 
 @pytest.mark.parametrize("leave", [close, reset])
 @pytest.mark.parametrize(
-    "stage", ["in the head", "before the answer", "in a miss", "in a large object", "in a hit"]
+    "stage",
+    [
+        "in the head",
+        "before the answer",
+        "in a miss",
+        "in a large object",
+        "in a range of it",
+        "in a hit",
+    ],
 )
 def test_a_client_that_leaves_is_no_error_and_leaves_nothing_behind(
     proxy: Served,
@@ -71,9 +79,11 @@ def test_a_client_that_leaves_is_no_error_and_leaves_nothing_behind(
         "before the answer": (hold(gate), respond(200, b"late")),
         "in a miss": (drip(BODY, 4096, interval=0.001),),
         "in a large object": (drip(BODY * 8, 65536, interval=0.002),),
+        "in a range of it": (conditional(BODY * 8, '"v"'),),
         "in a hit": (respond(200, BODY),),
     }
     module_origin.on(key, *steps.get(stage, ()))
+    fields = ("Range: bytes=100-",) if stage == "in a range of it" else ()
     if stage == "in a hit":
         assert proxy.get(f"/{key}").content == BODY
     eventually_idle(proxy)
@@ -81,7 +91,7 @@ def test_a_client_that_leaves_is_no_error_and_leaves_nothing_behind(
     if stage == "in the head":
         client.send(request(f"/{key}")[:-1])
     else:
-        client.send(request(f"/{key}"))
+        client.send(request(f"/{key}", *fields))
     if stage == "before the answer":
         module_origin.wait_for(1, key)
     elif stage != "in the head":
@@ -103,12 +113,13 @@ def eventually_idle(proxy: Served) -> None:
     eventually(lambda: clients_of(proxy) <= 1)
 
 
+@pytest.mark.parametrize("waits", [True, False], ids=["before the answer", "within it"])
 @pytest.mark.parametrize("leaver", [0, 1], ids=["the first leaves", "a follower leaves"])
 @pytest.mark.parametrize("size", [1, 8], ids=["stored", "too large to store"])
 def test_whoever_reads_along_goes_on_when_another_leaves(
-    proxy: Served, module_origin: ScriptedOrigin, raw: OpenRaw, leaver: int, size: int
+    proxy: Served, module_origin: ScriptedOrigin, raw: OpenRaw, leaver: int, size: int, waits: bool
 ) -> None:
-    key = f"shared-{leaver}-{size}"
+    key = f"shared-{leaver}-{size}-{waits}"
     gate = module_origin.gate()
     whole = BODY * size
     module_origin.on(key, hold(gate), conditional(whole, '"v"'))
@@ -116,9 +127,15 @@ def test_whoever_reads_along_goes_on_when_another_leaves(
     for reader in readers:
         reader.send(request(f"/{key}"))
     module_origin.wait_for(1, key)
-    gate.open()
-    readers[leaver].read_head()
-    readers[leaver].reset()
+    if waits:
+        before = clients_of(proxy)
+        readers[leaver].reset()
+        eventually(lambda: clients_of(proxy) < before)
+        gate.open()
+    else:
+        gate.open()
+        readers[leaver].read_head()
+        readers[leaver].reset()
     for reader in readers:
         if reader is not readers[leaver]:
             answer = reader.read_response()

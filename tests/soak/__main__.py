@@ -22,6 +22,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--workers", type=int, default=2, help="1: without kills and reloads")
+    parser.add_argument("--replicas", type=int, default=1, help="more than 1: with a Valkey")
     parser.add_argument("--rate", type=float, default=400, help="requests a second")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
@@ -35,6 +36,7 @@ def main() -> int:
         options.rate,
         options.clients,
         faults=not options.no_faults,
+        replicas=options.replicas,
     )
     _say(f"seed {plan.seed}: {plan}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

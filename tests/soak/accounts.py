@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 MEMORY_SLACK_BYTES = 32 * 1024 * 1024
 MEMORY_SLACK_SHARE = 0.15
-DESCRIPTOR_SLACK = 6
+# Of replicas' a worker's pool of connections to Valkey comes into being as it is used.
+DESCRIPTOR_SLACK, DESCRIPTOR_SLACK_OF_REPLICAS = 6, 16
 # An event loop's pool for blocking calls comes into being as it is used: cores + 4 at most.
 THREAD_SLACK = (os.cpu_count() or 1) + 4
 
@@ -60,12 +61,12 @@ def _counts(name: str) -> bool:
 
 
 def against_clients(
-    metrics: Metrics, seen: Seen, lost: int, admin_bytes: int = 0
+    metrics: Metrics, seen: Seen, lost: int, admin_bytes: int = 0, lost_bytes: int = 0
 ) -> Iterator[tuple[str, str]]:
     """(rule, detail) of each number that the clients do not confirm.
 
-    `lost` requests were in flight on workers as they were killed: counted or not. `admin_bytes`
-    are those of answers that nobody else received.
+    `lost` requests were in flight on workers as they were killed: counted or not; `lost_bytes`
+    had just been received from them. `admin_bytes` are those of answers that nobody else received.
     """
     slack = lost + seen.uncertain
     for status, name in _BY_CACHE.items():
@@ -83,7 +84,7 @@ def against_clients(
     served, received = metrics.get("proxy_bytes_served_total", 0), seen.body_bytes + admin_bytes
     most = received + seen.uncertain_bytes + _HEALTH_BYTES
     # An unanswered request may have been sent a body of any size.
-    if served < received or (served > most and not seen.uncertain):
+    if served < received - lost_bytes or (served > most and not seen.uncertain):
         yield (
             "metrics and clients differ",
             f"proxy_bytes_served_total is {served:.0f}, clients received {received} to {most}",
@@ -129,12 +130,14 @@ def of_memory(samples: Sequence[Usage]) -> Iterator[tuple[str, str]]:
         yield "memory grew", f"from {early / 2**20:.1f} MiB to {late / 2**20:.1f} MiB"
 
 
-def of_resources(quiet: Sequence[Usage]) -> Iterator[tuple[str, str]]:
+def of_resources(
+    quiet: Sequence[Usage], slack: int = DESCRIPTOR_SLACK
+) -> Iterator[tuple[str, str]]:
     """(rule, detail) if descriptors or threads grew between the times without any client."""
     if len(quiet) < 2:
         return
     first, last = quiet[0], quiet[-1]
-    if last.descriptors > first.descriptors + DESCRIPTOR_SLACK:
+    if last.descriptors > first.descriptors + slack:
         yield "descriptors grew", f"from {first.descriptors} to {last.descriptors}"
     if last.threads > first.threads + THREAD_SLACK * first.processes:
         yield "threads grew", f"from {first.threads} to {last.threads}"

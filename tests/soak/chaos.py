@@ -17,7 +17,9 @@ from tests.soak.troubles import Trouble
 if TYPE_CHECKING:
     import random
     from collections import Counter
+    from collections.abc import Callable
 
+    from tests.origins.valkey_site import ValkeySite
     from tests.soak.clients import Clients
     from tests.soak.judge import Judge
     from tests.soak.objects import Bucket, History, Version
@@ -28,11 +30,12 @@ if TYPE_CHECKING:
 _WRITES_A_SECOND = 12
 _FAULT_SECONDS, _WELL_SECONDS = 1.5, 3.0
 _REFUSE = "refuse"
+_VALKEY_AWAY_SECONDS, _WELL_AGAIN_SECONDS = 2.0, 20.0
 
 
 @dataclass(slots=True)
 class Chaos:
-    """Everything that befalls the current server; `done` counts it."""
+    """Everything that befalls the current servers; `done` counts it."""
 
     bucket: Bucket
     origin: SoakOrigin
@@ -40,13 +43,13 @@ class Chaos:
     judge: Judge
     troubles: Troubles
     rng: random.Random
-    server: Server
+    servers: list[Server]
+    # None where there is one server alone.
+    valkey: ValkeySite | None
     workers: int
     done: Counter[str]
     # Held while something is done that must not coincide with an audit.
     writing: asyncio.Lock
-    # Requests that were in flight on workers as they were killed, since the server began.
-    lost: int = 0
 
     async def write(self) -> None:
         """Write versions and purge, for ever."""
@@ -84,16 +87,21 @@ class Chaos:
         versions: list[Version] = [history.current for history in covered]
         begin = time.monotonic()
         encoded = json.dumps(body | ({"soft": True} if soft else {})).encode()
-        server, served = self.server, self.server.served
+        server = self.rng.choice(self.servers)
+        served = server.served
         status, answer = await post(served.port, "/cache/purge", served.token, encoded)
         server.admin_bytes += len(answer)
         end = time.monotonic()
         self.done[f"purges of {name}{', soft' if soft else ''}"] += 1
         if status == 200:
-            self.judge.purged(versions, end, soft=soft)
+            self.judge.purged(versions, end, soft=soft, server=server.number)
+        elif status == 503 and any(each.overlaps(begin, end) for each in self.troubles.valkey):
+            # Done there, and told to the others once Valkey is back.
+            self.done["purges that Valkey could not be told of"] += 1
+            self.judge.purged(versions, end, soft=soft, server=server.number)
         elif status is not None:
             self.judge.object_to("purge refused", f"{body}: {status} {answer[:200]!r}")
-        elif not self.troubles.of_server(begin, end) and not any(
+        elif not self.troubles.of_server(server.number, begin, end) and not any(
             begin <= kill.at <= end for kill in self.troubles.kills
         ):
             self.judge.object_to("purge refused", f"{body}: no answer at {begin:.3f}..{end:.3f}")
@@ -118,28 +126,59 @@ class Chaos:
             outage.end = time.monotonic()
 
     async def watch(self) -> None:
-        """Sample what the server uses and counts, once a second, for ever."""
+        """Sample what the servers use, once a second, for ever."""
         while True:
             await asyncio.sleep(1)
             self.clients.check()
-            self.server.samples.append(await asyncio.to_thread(self.server.sample))
+            for server in self.servers:
+                server.samples.append(await asyncio.to_thread(server.sample))
 
     async def kill(self) -> None:
         """End one worker with SIGKILL, and see it replaced."""
         self.done["SIGKILL of a worker"] += 1
-        victim = self.rng.choice(sorted(await self.server.workers()))
-        ports = self.server.kill_worker(victim)
-        self.lost += self.clients.asking_through(ports)
-        if not await self.server.replaced({victim}, self.workers):
+        server = self.rng.choice(self.servers)
+        victim = self.rng.choice(sorted(await server.workers()))
+        ports = server.kill_worker(victim)
+        server.lost += self.clients.asking_through(ports)
+        server.lost_bytes += self.clients.bytes_just_had(ports)
+        if not await server.replaced({victim}, self.workers):
             self.judge.object_to("worker not replaced", f"{victim} was killed")
 
     async def reload(self) -> None:
-        """Have all workers replaced, one by one."""
+        """Have all workers of a server replaced, one by one."""
         self.done["SIGHUP"] += 1
-        before = await self.server.workers()
+        server = self.rng.choice(self.servers)
+        before = await server.workers()
         reload = Trouble(time.monotonic())
         self.troubles.reloads.append(reload)
-        os.kill(self.server.pid, signal.SIGHUP)
-        if not await self.server.replaced(before, self.workers):
+        os.kill(server.pid, signal.SIGHUP)
+        if not await server.replaced(before, self.workers):
             self.judge.object_to("worker not replaced", f"{before} were to be reloaded")
         reload.end = time.monotonic()
+
+    async def lose_valkey(self) -> None:
+        """End Valkey with SIGKILL, and start one that knows nothing."""
+        self.done["SIGKILL of Valkey"] += 1
+        assert self.valkey is not None
+        await self._without_valkey(self.valkey.kill, self.valkey.start)
+
+    async def freeze_valkey(self) -> None:
+        """Let Valkey accept what it is asked and say nothing, for a while."""
+        self.done["SIGSTOP of Valkey"] += 1
+        assert self.valkey is not None
+        await self._without_valkey(self.valkey.pause, self.valkey.resume)
+
+    async def _without_valkey(self, leave: Callable[[], None], back: Callable[[], None]) -> None:
+        trouble = Trouble(time.monotonic())
+        self.troubles.valkey.append(trouble)
+        await asyncio.to_thread(leave)
+        await asyncio.sleep(self.rng.uniform(0.5, 1.5) * _VALKEY_AWAY_SECONDS)
+        await asyncio.to_thread(back)
+        deadline = time.monotonic() + _WELL_AGAIN_SECONDS
+        for server in self.servers:
+            while not await server.is_well():
+                if time.monotonic() > deadline:
+                    self.judge.object_to("replica not well", f"{server.number}, with Valkey back")
+                    break
+                await asyncio.sleep(0.1)
+        trouble.end = time.monotonic()

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tests.soak.exchange import Asked, Exchange
 
@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
     from tests.soak.objects import Bucket
 
+    class Target(Protocol):
+        """The server that a client asks, and what was seen of it since it began."""
+
+        number: int
+        seen: Seen
+
+        @property
+        def port(self) -> int: ...
+
+
 ANSWER_SECONDS = 20.0
+_JUST_SECONDS = 0.2
 _LIMIT = 512 * 1024
 _PIECE_BYTES = 256 * 1024
 
@@ -25,18 +36,24 @@ _PIECE_BYTES = 256 * 1024
 class Connection:
     """One connection to the proxy."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: int
+    ) -> None:
+        self._server = server
         self._reader = reader
         self._writer = writer
         self.port: int = writer.get_extra_info("sockname")[1]
         self.used = False
         self.usable = True
         self.busy = False
+        # When the last answer had come, and its body's bytes.
+        self.answered = (float("-inf"), 0)
 
     @classmethod
-    async def open(cls, port: int) -> Connection:
-        """Raises OSError."""
-        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=_LIMIT))
+    async def open(cls, port: int, server: int = 0) -> Connection:
+        """A connection to the server of that number; raises OSError."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=_LIMIT)
+        return cls(reader, writer, server)
 
     def close(self) -> None:
         self.usable = False
@@ -63,9 +80,10 @@ class Connection:
             problem = repr(error)
             self.close()
         self.busy = False
+        self.answered = (time.monotonic(), len(answer.body))
         return Exchange(
             asked, begin, time.monotonic(), answer.status, answer.fields, bytes(answer.body),
-            answer.complete, answer.given_up, timed_out, self.port, reused, problem,
+            answer.complete, answer.given_up, timed_out, self._server, self.port, reused, problem,
         )  # fmt: skip
 
     async def _read(self, method: str, answer: _Answer, give_up_after: int | None) -> None:
@@ -129,7 +147,7 @@ class Seen:
 
 
 class Clients:
-    """A number of clients that ask `rate` times a second together, until they are stopped.
+    """A number of clients that ask `rate` times a second together, from `resume` to `stop`.
 
     A reused connection may have been closed while its request was under way, which every client
     of HTTP must expect (RFC 9112 §9.3.1): if there was a reason, the request is repeated once.
@@ -142,27 +160,34 @@ class Clients:
         *,
         count: int,
         rate: float,
-        server_port: Callable[[], int],
+        target: Callable[[int], Target],
         take: Callable[[Exchange], None],
         may_be_closed: Callable[[Exchange], bool],
     ) -> None:
-        self.seen = Seen()
         self.reopened = 0
         self.in_flight = 0
         self._bucket = bucket
         self._rng = rng
         self._pause = count / rate
-        self._server_port = server_port
+        self._target = target
         self._take = take
         self._may_be_closed = may_be_closed
         self._going = asyncio.Event()
-        self._going.set()
         self._connections: dict[int, Connection] = {}
         self._tasks = [asyncio.create_task(self._run(index)) for index in range(count)]
 
     def asking_through(self, ports: frozenset[int]) -> int:
         """How many requests are under way on these ports of ours."""
         return sum(each.busy and each.port in ports for each in self._connections.values())
+
+    def bytes_just_had(self, ports: frozenset[int]) -> int:
+        """The body bytes of answers that have just come on these ports of ours.
+
+        A server counts them once it has sent them, which it may not have come to yet.
+        """
+        since = time.monotonic() - _JUST_SECONDS
+        answers = (each.answered for each in self._connections.values() if each.port in ports)
+        return sum(size for at, size in answers if at >= since)
 
     async def stop(self) -> None:
         """Wait for all answers, and end."""
@@ -206,30 +231,37 @@ class Clients:
         asked = self._compose()
         give_up_after = self._rng.randrange(100_000) if self._rng.random() < 0.01 else None
         request = encode(asked, self._bucket.histories[asked.key].path, self._bucket)
-        seen = self.seen
-        exchange = await self._exchange(index, asked, request, give_up_after)
+        target = self._target(index)
+        exchange = await self._exchange(index, target, asked, request, give_up_after)
         closed = exchange.status is None and exchange.reused and not exchange.timed_out
         if closed and self._may_be_closed(exchange):
             self.reopened += 1
-            seen.add(exchange)
-            seen = self.seen
-            exchange = await self._exchange(index, asked, request, give_up_after)
-        seen.add(exchange)
+            target.seen.add(exchange)
+            target = self._target(index)
+            exchange = await self._exchange(index, target, asked, request, give_up_after)
+        target.seen.add(exchange)
         self._take(exchange)
         if self._rng.random() < 0.02 and (connection := self._connections.pop(index, None)):
             connection.close()
 
     async def _exchange(
-        self, index: int, asked: Asked, request: bytes, give_up_after: int | None
+        self,
+        index: int,
+        target: Target,
+        asked: Asked,
+        request: bytes,
+        give_up_after: int | None,
     ) -> Exchange:
         connection = self._connections.get(index)
         if connection is None or not connection.usable:
             begin = time.monotonic()
             try:
-                connection = await Connection.open(self._server_port())
+                connection = await Connection.open(target.port, target.number)
             except OSError as error:
                 await asyncio.sleep(0.05)
-                return Exchange(asked, begin, time.monotonic(), problem=repr(error))
+                return Exchange(
+                    asked, begin, time.monotonic(), server=target.number, problem=repr(error)
+                )
             self._connections[index] = connection
         return await connection.exchange(asked, request, give_up_after)
 

@@ -42,7 +42,9 @@ class Exchange:
     complete: bool = True
     given_up: bool = False
     timed_out: bool = False
-    # The client's port, and whether the connection had carried a request before.
+    # The server's number, the client's port, and whether the connection had carried a request
+    # before.
+    server: int = 0
     port: int = 0
     reused: bool = False
     problem: str = ""
@@ -60,6 +62,6 @@ class Exchange:
         }  # fmt: skip
         return (
             f"{self.asked} at {self.begin:.3f}..{self.end:.3f}: {self.status} {shown} "
-            f"{len(self.body)} bytes, complete={self.complete}, port {self.port} "
-            f"reused={self.reused} {self.problem}"
+            f"{len(self.body)} bytes, complete={self.complete}, server {self.server} "
+            f"port {self.port} reused={self.reused} {self.problem}"
         )

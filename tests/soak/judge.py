@@ -45,11 +45,15 @@ class Wrong(Exception):  # noqa: N818 - a finding, not an error of this program
 
 @dataclass(frozen=True, slots=True)
 class _Floor:
-    """From `since` on no version before `number` may be shown; if `soft`, none but as stale."""
+    """From `since` on no version before `number` may be shown; if `soft`, none but as stale.
+
+    That is by the server that was asked for it; by others from when they must know of it.
+    """
 
     since: float
     number: int
     soft: bool
+    server: int
 
 
 def _without_outdone(floors: list[_Floor], now: float) -> list[_Floor]:
@@ -71,17 +75,24 @@ class Judge:
         self.examples: list[str] = []
         self.statuses: Counter[str] = Counter()
         self.excused: Counter[str] = Counter()
+        # Versions judged by a purge that another replica had acknowledged.
+        self.judged_across = 0
         self._histories = histories
         self._troubles = troubles
         self._floors: defaultdict[str, list[_Floor]] = defaultdict(list)
 
     def purged(
-        self, versions: Iterable[Version], acknowledged: float, *, soft: bool = False
+        self,
+        versions: Iterable[Version],
+        acknowledged: float,
+        *,
+        soft: bool = False,
+        server: int = 0,
     ) -> None:
-        """A purge was acknowledged; `versions` were current when it began."""
+        """A purge was acknowledged by a server; `versions` were current when it began."""
         for version in versions:
             floors = self._floors[version.key]
-            floors.append(_Floor(acknowledged, version.number, soft))
+            floors.append(_Floor(acknowledged, version.number, soft, server))
             if len(floors) > _MANY_FLOORS:
                 self._floors[version.key] = _without_outdone(floors, acknowledged)
 
@@ -138,7 +149,7 @@ class Judge:
             return
         if self._troubles.of_connection(exchange.port, begin, end):
             self.excused["its worker was killed"] += 1
-        elif self._troubles.of_server(begin, end, settled=ACCEPTED_SECONDS):
+        elif self._troubles.of_server(exchange.server, begin, end, settled=ACCEPTED_SECONDS):
             self.excused["the server was stopped"] += 1
         else:
             raise Wrong("no answer", exchange.problem)
@@ -191,7 +202,10 @@ class Judge:
             self.excused["torn while the origin failed"] += 1
         elif self._troubles.of_connection(exchange.port, begin, end):
             self.excused["torn as its worker was killed"] += 1
-        elif any(stop.overlaps(begin, end, 0) and stop.abrupt for stop in self._troubles.stops):
+        elif any(
+            stop.server == exchange.server and stop.overlaps(begin, end, 0) and stop.abrupt
+            for stop in self._troubles.stops
+        ):
             self.excused["torn as the server was killed"] += 1
         elif self._was_left_behind(exchange, version):
             self.excused["torn as it was overwritten while it was followed"] += 1
@@ -267,19 +281,25 @@ class Judge:
         """May this version be shown to a request that began when this one did?"""
         stale = exchange.cache == "STALE"
         for floor in self._floors[version.key]:
-            if floor.since >= exchange.begin or version.number >= floor.number:
+            since = floor.since
+            if floor.server != exchange.server:
+                since = self._troubles.purge_holds_everywhere(since)
+            if since >= exchange.begin:
+                continue
+            self.judged_across += floor.server != exchange.server
+            if version.number >= floor.number:
                 continue
             if not floor.soft:
                 raise Wrong(
                     "purged version",
                     f"version {version.number}, {floor.number} was there before a purge "
-                    f"acknowledged {exchange.begin - floor.since:.3f} s before",
+                    f"acknowledged by {floor.server} {exchange.begin - floor.since:.3f} s before",
                 )
             if not stale:
                 raise Wrong(
                     "softly purged version not as stale",
                     f"version {version.number}, {floor.number} was there before a soft purge "
-                    f"acknowledged {exchange.begin - floor.since:.3f} s before",
+                    f"acknowledged by {floor.server} {exchange.begin - floor.since:.3f} s before",
                 )
         history = self._histories[version.key]
         allowed = AGE_GRACE_SECONDS

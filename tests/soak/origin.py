@@ -7,7 +7,7 @@ import contextlib
 import enum
 import re
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BUCKET_NAME = "bucket"
 _PIECE_BYTES = 256 * 1024
+_ASKER = re.compile(r"Credential=([^/]+)/")
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 _MISSING = b"<Error><Code>NoSuchKey</Code></Error>"
 _BUSY = b"<Error><Code>SlowDown</Code></Error>"
@@ -49,29 +50,29 @@ class SoakOrigin:
         self.bucket = bucket
         self.port = free_ports(1)[0]
         self.fault: Fault | None = None
-        # By what was sent: 200, 206, 304, 404 that nothing went wrong with, else the fault's name;
-        # "broken off" are those of them that may not have arrived.
-        self.sent: Counter[str] = Counter()
-        self.busy = 0
+        # By access key, then by what was sent: 200, 206, 304, 404 that nothing went wrong with,
+        # else the fault's name; "broken off" are those of them that may not have arrived.
+        self.sent: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._busy: Counter[str] = Counter()
         self._troubles = troubles
         self._rng = rng
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
-    def environ(self) -> dict[str, str]:
-        """The proxy's variables that point it here."""
+    def environ(self, access_key: str) -> dict[str, str]:
+        """The proxy's variables that point it here, by an access key of its own."""
         return {
             "S3_ENDPOINT": f"http://127.0.0.1:{self.port}",
             "S3_BUCKET": BUCKET_NAME,
-            "S3_ACCESS_KEY": "test-access-key",
+            "S3_ACCESS_KEY": access_key,
             "S3_SECRET_KEY": "test-secret-key",
             "S3_REGION": "us-east-1",
         }
 
     @property
-    def requests(self) -> int:
-        """All requests so far."""
-        return self.sent.total()
+    def busy(self) -> int:
+        """How many requests are being answered."""
+        return self._busy.total()
 
     async def open(self) -> None:
         """Listen; a no-op if it does."""
@@ -84,7 +85,8 @@ class SoakOrigin:
             self._server.close()
             self._server = None
         # What was written to them may have been received or not.
-        self.sent["broken off"] += self.busy
+        for access_key, count in self._busy.items():
+            self.sent[access_key]["broken off"] += count
         self.drop_connections()
         await asyncio.sleep(0)
 
@@ -111,29 +113,30 @@ class SoakOrigin:
             for name, _, value in (each.partition(":") for each in lines)
         }
         history = self.bucket.histories.get(unquote(target.removeprefix(f"/{BUCKET_NAME}/")))
-        if history is None:
-            self.sent["strange"] += 1
+        asker = _ASKER.search(fields.get("authorization", ""))
+        if history is None or asker is None:
             return False
+        sent = self.sent[asker[1]]
         version = history.current
         fault = self.fault if self.fault and self._rng.random() < 0.5 else None
         began = time.monotonic()
         history.begin_giving(version, began)
-        self.busy += 1
+        self._busy[asker[1]] += 1
         trouble = None
         if fault not in (None, Fault.SLOW):
             trouble = self._troubles.begin(history.key, began)
         try:
             if fault is Fault.SILENT:
-                self.sent[fault.value] += 1
+                sent[fault.value] += 1
                 # Until the proxy has had enough of it.
                 await reader.read(1)
                 return False
-            return await self._answer(version, history, fields, fault, writer)
+            return await self._answer(version, history, fields, fault, writer, sent)
         except ConnectionError:
-            self.sent["broken off"] += 1
+            sent["broken off"] += 1
             raise
         finally:
-            self.busy -= 1
+            self._busy[asker[1]] -= 1
             ended = time.monotonic()
             history.end_giving(version, ended)
             if trouble is not None:
@@ -146,11 +149,12 @@ class SoakOrigin:
         fields: dict[str, str],
         fault: Fault | None,
         writer: asyncio.StreamWriter,
+        sent: Counter[str],
     ) -> bool:
         if fault is Fault.SLOW:
             await asyncio.sleep(self._rng.uniform(0.05, 0.8))
         elif fault in (Fault.BUSY, Fault.BROKEN):
-            self.sent[fault.value] += 1
+            sent[fault.value] += 1
             line = b"503 Slow Down" if fault is Fault.BUSY else b"500 Internal Error"
             again = b"Retry-After: 1\r\n" if self._rng.random() < 0.5 else b""
             writer.write(
@@ -159,17 +163,17 @@ class SoakOrigin:
             await writer.drain()
             return True
         elif fault is Fault.DROPPED:
-            self.sent[fault.value] += 1
+            sent[fault.value] += 1
             return False
         if writer.transport.is_closing():
             raise ConnectionResetError
         status, head, first, stop = _head(version, history, fields)
         body_bytes = stop - first
         if fault is Fault.CUT and body_bytes:
-            self.sent[f"{fault.value} {status}"] += 1
+            sent[f"{fault.value} {status}"] += 1
             stop = first + body_bytes // 2
         else:
-            self.sent[str(status)] += 1
+            sent[str(status)] += 1
         writer.write(head)
         if status == 404:
             writer.write(_MISSING)

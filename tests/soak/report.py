@@ -18,7 +18,7 @@ RULES = (
     "wrong bytes", "wrong status", "wrong fields", "wrong length", "torn body", "no answer",
     "no end",
     "purged version", "softly purged version not as stale", "outdated version", "purge refused",
-    "worker not replaced", "exit status", "traceback", "counter went backwards",
+    "worker not replaced", "replica not well", "exit status", "traceback", "counter went backwards",
     "metrics and clients differ", "metrics and origin differ", "origin asked too often",
     "memory grew", "descriptors grew", "threads grew", "no rest",
 )  # fmt: skip
@@ -28,6 +28,7 @@ RULES = (
 class Life:
     """What one server used and counted; memory in bytes of all its processes."""
 
+    replica: int
     seconds: float
     memory: list[int]
     descriptors: list[int]
@@ -40,6 +41,7 @@ class Life:
         samples = server.samples
         every = max(1, len(samples) // 30)
         return cls(
+            server.number,
             round(samples[-1].at - samples[0].at, 1) if samples else 0.0,
             [each.memory for each in samples[::every]],
             [each.descriptors for each in server.quiet],
@@ -59,6 +61,7 @@ class Report:
     wrong: dict[str, int]
     excused: dict[str, int]
     done: dict[str, int]
+    judged_across: int
     reopened: int
     examples: list[str]
     lives: list[Life]
@@ -71,6 +74,7 @@ class Report:
         return cls(
             asdict(plan), round(seconds, 1), dict(judge.statuses.most_common()), rules,
             dict(judge.excused.most_common()), dict(sorted(chaos.done.items())),
+            judge.judged_across,
             chaos.clients.reopened, judge.examples, lives,
         )  # fmt: skip
 
@@ -91,15 +95,16 @@ class Report:
             *_section("done to it", self.done),
             *_section("failures with an excuse", self.excused),
             f"  {'asked again on a new connection':44}{self.reopened:>10}",
+            f"  {'comparisons with purges of other replicas':44}{self.judged_across:>10}",
         ]
         for number, life in enumerate(self.lives, 1):
             memory = [
                 f"{each / 2**20:.0f}" for each in life.memory[:: max(1, len(life.memory) // 8)]
             ]
             lines.append(
-                f"server {number}: {life.seconds:.0f} s, {life.processes} processes, "
-                f"MiB {' '.join(memory)}; at rest descriptors {life.descriptors}, "
-                f"threads {life.threads}"
+                f"server {number}, replica {life.replica}: {life.seconds:.0f} s, "
+                f"{life.processes} processes, MiB {' '.join(memory)}; "
+                f"at rest descriptors {life.descriptors}, threads {life.threads}"
             )
         lines += _section("wrong", self.wrong)
         lines += self.examples

@@ -1,4 +1,4 @@
-"""One soak from start to end: a server, its clients, its origin, what befalls them."""
+"""One soak from start to end: servers, their clients, their origin, what befalls them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.origins.valkey_site import ValkeySite
 from tests.soak import accounts
 from tests.soak.chaos import Chaos
-from tests.soak.clients import Clients, Seen
+from tests.soak.clients import Clients
 from tests.soak.judge import Judge
 from tests.soak.objects import Bucket
 from tests.soak.origin import SoakOrigin
@@ -30,7 +31,10 @@ _CALM_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long, how hard, and from which seed. Kills and reloads need more than one worker."""
+    """How long, how hard, and from which seed.
+
+    Kills and reloads need more than one worker, a Valkey that fails more than one replica.
+    """
 
     seconds: float
     seed: int
@@ -38,6 +42,7 @@ class Plan:
     rate: float = 400
     clients: int = 16
     faults: bool = True
+    replicas: int = 1
 
 
 @dataclass(slots=True)
@@ -50,50 +55,54 @@ class Soak:
     lives: list[Life]
 
     async def audit(self) -> None:
-        """Let all come to rest; compare what the server says with what others saw of it."""
-        chaos, server = self.chaos, self.chaos.server
+        """Let all come to rest; compare what the servers say with what others saw of them."""
+        chaos = self.chaos
         async with chaos.writing:
             await chaos.clients.pause()
             await self._rest()
             chaos.origin.drop_connections()
             await asyncio.sleep(0.3)
-            server.quiet.append(server.sample())
-            admin_bytes = server.admin_bytes
-            metrics = await server.metrics()
-            seen, sent = chaos.clients.seen, chaos.origin.sent
-            self._object(accounts.went_backwards(server.last, metrics))
-            self._object(accounts.against_clients(metrics, seen, chaos.lost, admin_bytes))
-            self._object(accounts.against_origin(metrics, sent, chaos.lost, seen))
-            server.last = metrics
+            for server in chaos.servers:
+                await self._audit(server)
             chaos.done["audits"] += 1
             chaos.clients.resume()
 
+    async def _audit(self, server: Server) -> None:
+        server.quiet.append(server.sample())
+        admin_bytes = server.admin_bytes
+        metrics = await server.metrics()
+        seen, lost = server.seen, server.lost
+        self._object(accounts.went_backwards(server.last, metrics))
+        self._object(accounts.against_clients(metrics, seen, lost, admin_bytes, server.lost_bytes))
+        self._object(accounts.against_origin(metrics, server.sent, lost, seen))
+        server.last = metrics
+
     async def restart(self, *, abrupt: bool) -> None:
-        """End the server, by SIGTERM or SIGKILL, and start another."""
-        chaos, old = self.chaos, self.chaos.server
+        """End a server, by SIGTERM or SIGKILL, and start another in its place."""
+        chaos = self.chaos
+        old = chaos.rng.choice(chaos.servers)
         await self.audit()
         chaos.done["SIGKILL of the server" if abrupt else "SIGTERM of the server"] += 1
         # Under load again.
         await asyncio.sleep(1)
-        stop = Trouble(time.monotonic(), abrupt=abrupt)
+        stop = Trouble(time.monotonic(), abrupt=abrupt, server=old.number)
         chaos.troubles.stops.append(stop)
         if abrupt:
             await asyncio.to_thread(old.served.kill)
         elif (status := await asyncio.to_thread(old.served.terminate, 40)) != 0:
             chaos.judge.object_to("exit status", f"{status} after SIGTERM")
         self.bury(old)
-        new = await start(self.plan, chaos.origin, self.temporary, chaos.troubles)
-        chaos.origin.sent.clear()
-        chaos.clients.seen = Seen()
-        chaos.lost = 0
-        chaos.server = new
+        chaos.servers[old.number] = await start(self.plan, old.number, chaos, self.temporary)
         stop.end = time.monotonic()
 
     def bury(self, server: Server) -> None:
         """Judge what can be judged once a server has ended."""
         server.served.close()
         self._object(accounts.of_memory(server.samples))
-        self._object(accounts.of_resources(server.quiet))
+        slack = accounts.DESCRIPTOR_SLACK
+        if self.chaos.valkey is not None:
+            slack = accounts.DESCRIPTOR_SLACK_OF_REPLICAS
+        self._object(accounts.of_resources(server.quiet, slack))
         for line in server.tracebacks():
             self.chaos.judge.object_to("traceback", line)
         self.lives.append(Life.of(server))
@@ -117,18 +126,25 @@ def schedule(plan: Plan) -> list[tuple[float, str]]:
     if plan.seconds >= 240:
         events.append((plan.seconds * 0.3, "destroy"))
     period = 8.0 if plan.seconds <= 120 else 20.0
+    turns: tuple[str, ...] = ("kill", "reload", "audit")
+    if plan.replicas > 1:
+        turns = ("lose Valkey", "kill", "audit", "freeze Valkey", "reload", "audit")
     at, turn = period, 0
     while at < plan.seconds - 4:
         if plan.workers > 1:
-            events.append((at, ("kill", "reload", "audit")[turn % 3]))
+            events.append((at, turns[turn % len(turns)]))
         elif turn % 2:
             events.append((at, "audit"))
         at, turn = at + period, turn + 1
     return sorted(events)
 
 
-async def start(plan: Plan, origin: SoakOrigin, temporary: Path, troubles: Troubles) -> Server:
-    return await Server.start(origin.environ(), plan.workers, temporary, troubles)
+async def start(plan: Plan, number: int, chaos: Chaos, temporary: Path) -> Server:
+    """One server of a plan; raises RuntimeError if it does not answer."""
+    redis_url = None if chaos.valkey is None else chaos.valkey.url
+    return await Server.start(
+        number, chaos.origin, plan.workers, temporary, chaos.troubles, redis_url
+    )
 
 
 async def soak(plan: Plan, say: Callable[[str], None]) -> Report:
@@ -140,24 +156,31 @@ async def soak(plan: Plan, say: Callable[[str], None]) -> Report:
     judge = Judge(bucket.histories, troubles)
     origin = SoakOrigin(bucket, troubles, rngs[1])
     await origin.open()
-    with tempfile.TemporaryDirectory() as temporary:
-        server = await start(plan, origin, Path(temporary), troubles)
+    with contextlib.ExitStack() as opened:
+        temporary = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+        valkey = opened.enter_context(ValkeySite()) if plan.replicas > 1 else None
         clients = Clients(
             bucket,
             rngs[2],
             count=plan.clients,
             rate=plan.rate,
-            server_port=lambda: chaos.server.port,
+            target=lambda index: chaos.servers[index % plan.replicas],
             take=judge.take,
-            may_be_closed=lambda each: troubles.closed_idle(each.port, each.begin, each.end),
+            may_be_closed=lambda each: troubles.closed_idle(
+                each.server, each.port, each.begin, each.end
+            ),
         )
-        chaos = Chaos(bucket, origin, clients, judge, troubles, rngs[3], server, plan.workers,
+        chaos = Chaos(bucket, origin, clients, judge, troubles, rngs[3], [], valkey, plan.workers,
                       Counter(), asyncio.Lock())  # fmt: skip
-        running = Soak(plan, chaos, Path(temporary), [])
+        running = Soak(plan, chaos, temporary, [])
         try:
+            for number in range(plan.replicas):
+                chaos.servers.append(await start(plan, number, chaos, temporary))
+            clients.resume()
             await _play(running, say)
         finally:
-            chaos.server.served.close()
+            for server in chaos.servers:
+                server.served.close()
             await origin.refuse()
         return Report.of(plan, time.monotonic() - began, judge, chaos, running.lives)
 
@@ -170,6 +193,8 @@ async def _play(running: Soak, say: Callable[[str], None]) -> None:
         "reload": chaos.reload,
         "terminate": lambda: running.restart(abrupt=False),
         "destroy": lambda: running.restart(abrupt=True),
+        "lose Valkey": chaos.lose_valkey,
+        "freeze Valkey": chaos.freeze_valkey,
     }
     background = [asyncio.create_task(each) for each in (chaos.write(), chaos.watch())]
     if plan.faults:
@@ -193,6 +218,7 @@ async def _play(running: Soak, say: Callable[[str], None]) -> None:
             await asyncio.gather(*background, return_exceptions=True)
     chaos.origin.fault = None
     await chaos.clients.stop()
-    if (status := await asyncio.to_thread(chaos.server.served.terminate, 40)) != 0:
-        chaos.judge.object_to("exit status", f"{status} after SIGTERM")
-    running.bury(chaos.server)
+    for server in chaos.servers:
+        if (status := await asyncio.to_thread(server.served.terminate, 40)) != 0:
+            chaos.judge.object_to("exit status", f"{status} after SIGTERM")
+        running.bury(server)

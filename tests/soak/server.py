@@ -1,4 +1,4 @@
-"""The proxy under test: `manage.py serve`, its ends by every signal, its numbers."""
+"""A proxy under test: `manage.py serve`, its ends by every signal, its numbers."""
 
 from __future__ import annotations
 
@@ -6,27 +6,40 @@ import asyncio
 import os
 import signal
 import time
+from itertools import count
 from typing import TYPE_CHECKING
 
 from tests.served.process import Served
 from tests.soak import accounts, processes
+from tests.soak.clients import Seen
 from tests.soak.judge import CACHE_TTL_SECONDS, NEGATIVE_TTL_SECONDS, STALE_TTL_SECONDS
 from tests.soak.objects import MAX_OBJECT_SIZE
 from tests.soak.troubles import Kill
 
 if TYPE_CHECKING:
+    from collections import Counter
     from pathlib import Path
 
+    from tests.soak.origin import SoakOrigin
     from tests.soak.troubles import Troubles
 
 REPLACED_SECONDS = 20.0
+_starts = count(1)
 
 
 class Server:
-    """One `serve` from its start to its end."""
+    """One `serve` from its start to its end; of replicas, the one with a ``number``."""
 
-    def __init__(self, served: Served, troubles: Troubles) -> None:
+    def __init__(self, number: int, served: Served, sent: Counter[str], troubles: Troubles) -> None:
+        self.number = number
         self.served = served
+        # What the origin sent to it, and what clients received of it.
+        self.sent = sent
+        self.seen = Seen()
+        # Requests that were in flight on its workers as they were killed.
+        self.lost = 0
+        # Bytes that clients had of them, which they may not have counted yet.
+        self.lost_bytes = 0
         self._troubles = troubles
         self.pid = served.process.pid
         self.samples: list[processes.Usage] = []
@@ -37,10 +50,18 @@ class Server:
 
     @classmethod
     async def start(
-        cls, environ: dict[str, str], workers: int, temporary: Path, troubles: Troubles
+        cls,
+        number: int,
+        origin: SoakOrigin,
+        workers: int,
+        temporary: Path,
+        troubles: Troubles,
+        redis_url: str | None = None,
     ) -> Server:
         """Raises RuntimeError if it does not answer."""
-        environ = environ | {
+        # Another one for each, so that the origin can tell them apart.
+        access_key = f"key-{next(_starts)}"
+        environ = origin.environ(access_key) | {
             "WEB_CONCURRENCY": str(workers),
             "CACHE_TTL": f"{CACHE_TTL_SECONDS}s",
             "CACHE_STALE_TTL": f"{STALE_TTL_SECONDS}s",
@@ -52,8 +73,10 @@ class Server:
             "ACCESS_LOG": "off",
             "LOG_LEVEL": "error",
         }
+        if redis_url is not None:
+            environ["REDIS_URL"] = redis_url
         served = await asyncio.to_thread(Served, environ, temporary=temporary)
-        return cls(served, troubles)
+        return cls(number, served, origin.sent[access_key], troubles)
 
     @property
     def port(self) -> int:
@@ -68,6 +91,13 @@ class Server:
         assert response.status_code == 200, response.text
         self.admin_bytes += len(response.content)
         return accounts.parse(response.text)
+
+    async def is_well(self) -> bool:
+        """Do all its workers follow the stream of purges, and ask Valkey?"""
+        found = await self.metrics()
+        return found["proxy_fleet_following"] == 1 and not any(
+            value for name, value in found.items() if name.startswith("proxy_fleet_breaker_state")
+        )
 
     async def workers(self) -> set[int]:
         """The process ids of the workers; raises httpx.HTTPError."""

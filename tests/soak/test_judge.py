@@ -92,6 +92,44 @@ def test_many_later_purges_do_not_make_the_judge_forget(scene: Scene) -> None:
     assert scene.verdict(whole(scene.old, 401)) == ["purged version"]
 
 
+def by(server: int, exchange: Exchange) -> Exchange:
+    return replace(exchange, server=server)
+
+
+@pytest.mark.parametrize(("begin", "expected"), [(101.9, []), (102.1, ["purged version"])])
+def test_a_purge_holds_on_other_replicas_within_the_time_that_it_travels(
+    scene: Scene, begin: float, expected: list[str]
+) -> None:
+    scene.given(scene.old, 99, 99.5)
+    scene.judge.purged([scene.new], 101, server=0)
+    assert scene.verdict(by(1, whole(scene.old, begin))) == expected
+    assert scene.verdict(by(0, whole(scene.old, begin))) == ["purged version"]
+
+
+@pytest.mark.parametrize(("away", "back"), [(100, 104), (101.5, 104), (100, float("inf"))])
+def test_a_purge_travels_once_valkey_is_back(scene: Scene, away: float, back: float) -> None:
+    scene.given(scene.old, 99, 104)
+    scene.troubles.valkey.append(Trouble(away, back))
+    scene.judge.purged([scene.new], 101, server=0)
+    assert scene.verdict(by(1, whole(scene.old, 104.9))) == []
+    assert scene.verdict(by(1, whole(scene.old, 105.1))) == (
+        [] if back > 104 else ["purged version"]
+    )
+
+
+def test_a_valkey_that_was_away_before_excuses_no_later_purge(scene: Scene) -> None:
+    scene.given(scene.old, 99, 99.5)
+    scene.troubles.valkey.append(Trouble(99, 100.5))
+    scene.judge.purged([scene.new], 101, server=0)
+    assert scene.verdict(by(1, whole(scene.old, 102.1))) == ["purged version"]
+
+
+def test_a_server_that_is_stopped_excuses_no_other(scene: Scene) -> None:
+    scene.troubles.stops.append(Trouble(109, 115, abrupt=True, server=1))
+    assert scene.verdict(by(1, error(None))) == []
+    assert scene.verdict(by(0, error(None))) == ["no answer"]
+
+
 @pytest.mark.parametrize("status", [304, 412, 416, 404, 206])
 def test_a_purged_version_is_wrong_whatever_the_status(status: int) -> None:
     scene = Scene(size=KIB)

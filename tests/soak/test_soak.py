@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SECONDS = 60
+FLEET_SECONDS = 16
 
 
 @pytest.mark.long
@@ -33,6 +34,19 @@ def test_nothing_is_wrong_under_load_faults_and_signals() -> None:
     assert report.answers["200"] > SECONDS * 50
 
 
+@pytest.mark.long
+@pytest.mark.timeout(3 * FLEET_SECONDS + 60)
+def test_nothing_is_wrong_with_replicas_and_a_valkey_that_fails() -> None:
+    plan = Plan(FLEET_SECONDS, seed=random.randrange(10**6), rate=200, replicas=2)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        report = runner.run(soak(plan, say))
+    say(report.table())
+    assert report.passed, f"to repeat: python -m tests.soak --replicas 2 --seed {plan.seed}"
+    for name in ("SIGKILL of Valkey", "SIGTERM of the server", "audits"):
+        assert report.done.get(name), f"{name} did not happen"
+    assert report.judged_across > 100
+
+
 def say(line: str) -> None:
     sys.stdout.write(line + "\n")
 
@@ -43,12 +57,18 @@ def test_an_hour_has_every_event() -> None:
     }  # fmt: skip
 
 
+def test_an_hour_of_replicas_has_a_valkey_that_fails_too() -> None:
+    assert {name for _, name in schedule(Plan(3600, seed=1, replicas=3))} == {
+        "kill", "reload", "audit", "terminate", "destroy", "lose Valkey", "freeze Valkey"
+    }  # fmt: skip
+
+
 def test_one_worker_is_neither_killed_nor_reloaded() -> None:
     assert {name for _, name in schedule(Plan(60, seed=1, workers=1))} == {"audit", "terminate"}
 
 
 def report(wrong: Mapping[str, int]) -> Report:
-    return Report({}, 1.0, {"200": 5}, dict.fromkeys(RULES, 0) | dict(wrong), {}, {}, 0, [], [])
+    return Report({}, 1.0, {"200": 5}, dict.fromkeys(RULES, 0) | dict(wrong), {}, {}, 0, 0, [], [])
 
 
 def test_one_wrong_answer_fails_the_report() -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 # How much later than its cause a failure may show: the time that two busy cores take to tell it.
 GRACE_SECONDS = 1.0
+# What a purge takes to travel from one replica to the others at the most, on two busy cores.
+TRAVEL_SECONDS = 1.0
 _REMEMBERED = 200
 
 
@@ -16,8 +18,9 @@ class Trouble:
 
     begin: float
     end: float = float("inf")
-    # Of a stop: by SIGKILL.
+    # Of a stop: by SIGKILL, and the number of the server.
     abrupt: bool = False
+    server: int = 0
 
     def overlaps(self, begin: float, end: float, grace: float = GRACE_SECONDS) -> bool:
         return self.begin <= end and begin <= self.end + grace
@@ -32,10 +35,12 @@ class Kill:
 
 
 class Troubles:
-    """Faulty exchanges of the origin by key, its outages, kills and stops of the proxy."""
+    """Faulty exchanges of the origin by key, its outages, those of Valkey, kills and stops."""
 
     def __init__(self) -> None:
         self.outages: list[Trouble] = []
+        # From its end, or pause, until every replica is well again; in order.
+        self.valkey: list[Trouble] = []
         self.kills: list[Kill] = []
         # From SIGTERM until the next server answers.
         self.stops: list[Trouble] = []
@@ -65,20 +70,32 @@ class Troubles:
             port in kill.ports and begin <= kill.at <= end + GRACE_SECONDS for kill in self.kills
         )
 
-    def closed_idle(self, port: int, begin: float, end: float) -> bool:
+    def purge_holds_everywhere(self, acknowledged: float) -> float:
+        """When the other replicas know of a purge, too; later where Valkey was away meanwhile."""
+        due = acknowledged + TRAVEL_SECONDS
+        for trouble in self.valkey:
+            if trouble.begin <= due and acknowledged <= trouble.end:
+                due = max(due, trouble.end + TRAVEL_SECONDS)
+        return due
+
+    def closed_idle(self, server: int, port: int, begin: float, end: float) -> bool:
         """Was there a reason to close a connection that a request was just being sent on?"""
         return (
             any(port in kill.ports for kill in self.kills[-3:])
-            or self.of_server(begin, end)
+            or self.of_server(server, begin, end)
             or any(reload.overlaps(begin, end) for reload in self.reloads)
         )
 
-    def of_server(self, begin: float, end: float, settled: float = float("inf")) -> bool:
-        """Was the whole server stopping, or away?
+    def of_server(
+        self, server: int, begin: float, end: float, settled: float = float("inf")
+    ) -> bool:
+        """Was the whole of a server stopping, or away?
 
         SIGTERM is no excuse for requests that were `settled` seconds old by then.
         """
         return any(
-            stop.overlaps(begin, end, grace=0.0) and (stop.abrupt or stop.begin - begin < settled)
+            stop.server == server
+            and stop.overlaps(begin, end, grace=0.0)
+            and (stop.abrupt or stop.begin - begin < settled)
             for stop in self.stops
         )
