@@ -201,10 +201,7 @@ class Exchange:
                 if length is not None and sent + len(piece) > length:
                     # More would pass for the beginning of the next answer.
                     break
-                if length is not None:
-                    transport.write(piece)
-                elif piece:
-                    transport.writelines(chunk(piece))
+                _write_piece(transport, piece, chunked=length is None)
                 sent += len(piece)
             else:
                 complete = length is None or sent == length
@@ -236,6 +233,13 @@ class Exchange:
         if not self.keep_alive:
             connection.transport.close()
         connection.on_response_complete()
+
+
+def _write_piece(transport: asyncio.Transport, piece: bytes, *, chunked: bool) -> None:
+    if not chunked:
+        transport.write(piece)
+    elif piece:
+        transport.writelines(chunk(piece))
 
 
 def _defect(request: Request) -> Answer:
