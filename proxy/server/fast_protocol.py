@@ -13,7 +13,7 @@ from proxy.server.exchange import CLIENT_GONE, Asked, Exchange
 from proxy.server.fast_door import Unanswered
 from proxy.server.front import Front
 from proxy.server.protocol import HttpProtocol
-from proxy.server.tcp import has_gone
+from proxy.server.tcp import resets_of
 from proxy.server.wire import JOINED_BYTES
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class FastProtocol(HttpProtocol):
         told_more = self.root_path or self.limit_concurrency is not None
         self._front = None if told_more else self._front_of_loop()
         self._tally = metrics.tally.row
+        self._resets = resets_of(transport)
         # Is there anything to be done about a hit but to send it?
         self._is_told = self._front is not None and (
             self._front.is_logged or self._front.claims is not None
@@ -197,7 +198,7 @@ class FastProtocol(HttpProtocol):
         request_id = next_id()
         if not front.is_logged:
             self._send(reply, body, request_id)
-        elif has_gone(self.transport):
+        elif self._resets(0):
             self._log_departure(reply, client, request_id, perf_counter() - began)
         else:
             self._send(reply, body, request_id)
