@@ -36,3 +36,8 @@ def config() -> Config:
     if found is None:
         raise ImproperlyConfigured(message(settings.S3PROXY_PROBLEMS))
     return found
+
+
+def has_own_middleware_alone() -> bool:
+    """Is there no middleware but the proxy's?"""
+    return list(settings.MIDDLEWARE) == ["proxy.middleware.observe"]

@@ -108,22 +108,35 @@ class Gateway:
         """Give up what is being fetched and close the connections to the origin."""
         await self._fetcher.aclose()
 
-    async def answer(self, request: Request) -> Answer:
-        """Answer a request; whoever gets the answer must close it."""
-        answer = await self._answer(request)
+    async def answer(self, request: Request, sighting: Sighting | None = None) -> Answer:
+        """Answer a request; whoever gets the answer must close it.
+
+        ``sighting`` is what sight() gave for the request's key a moment ago.
+        """
+        if sighting is None or not self._still_holds(sighting):
+            sighting = self._store.sight(request.key)
+        answer = await self._answer(request, sighting)
         if answer.handling is not None:
             metrics.by_cache_status[answer.handling.status].inc()
             if answer.handling.collapsed:
                 metrics.collapsed.inc()
         return answer
 
-    def recall(self, request: Request) -> Recalled | None:
+    def sight(self, key: str) -> Sighting | None:
+        """What is stored under a key, for recall() and answer().
+
+        None where it may be another as soon as somebody else has had a turn of the event loop.
+        """
+        return None if self._fetcher.flight(key) is not None else self._store.sight(key)
+
+    def recall(self, request: Request, sighting: Sighting | None = None) -> Recalled | None:
         """The answer to a request if a fresh response in memory gives it, else None.
 
-        Of the request only READ_FIELDS need be there, so a response with Vary is left to answer().
+        ``sighting`` is what sight() gave for the request's key, just now. Of the request only
+        READ_FIELDS need be there, so a response with Vary is left to answer().
         """
         now = self._clock()
-        found = self._store.look_up(request.key)
+        found = self._store.look_up(request.key) if sighting is None else sighting.found
         decision = decide(request, found and found.response, now)
         if found is None or not isinstance(decision, Hit) or found.response.vary is not None:
             return None
@@ -166,9 +179,12 @@ class Gateway:
         self._link.finish(published)
         return Purged(responses, everywhere=published.everywhere)
 
-    async def _answer(self, request: Request) -> Answer:
+    def _still_holds(self, sighting: Sighting) -> bool:
+        found = sighting.found
+        return found is None or self._store.use(found.slot, found.version)
+
+    async def _answer(self, request: Request, sighting: Sighting) -> Answer:
         now = self._clock()
-        sighting = self._store.sight(request.key)
         match decide(request, sighting.response, now):
             case Hit(stored):
                 return await self._from_store(request, stored, _hit(stored, now))

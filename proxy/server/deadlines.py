@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
 from proxy import conf
+from proxy.server.tcp import bytes_taken
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,6 +27,26 @@ class Deadlines:
     def interval(self) -> float:
         """How often to look, so that a deadline is kept to within half a second."""
         return max(0.02, min(0.25, self.read / 4, self.write / 4, self.idle / 4))
+
+
+class Taking:
+    """Whether a peer takes what was written to it: slowly is enough."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._since: float | None = None
+
+    def nothing_waits(self) -> None:
+        """All that was written is gone."""
+        self._since = None
+
+    def has_stalled(self, transport: asyncio.Transport, now: float, seconds: float) -> bool:
+        """Has nothing been taken for so long, as far as that was looked at?"""
+        taken = bytes_taken(transport)
+        if self._since is None or taken != self._taken:
+            self._taken, self._since = taken, now
+            return False
+        return now - self._since >= seconds
 
 
 class Connection(Protocol):

@@ -13,6 +13,7 @@ its first line, as those of one browser are, the rest is known. All memories are
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
 from weakref import ref
@@ -25,12 +26,15 @@ from proxy.server.remembered import Remembered
 from proxy.server.reply import Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from proxy.core.messages import StoredResponse
     from proxy.gateway import Gateway
     from proxy.server.reply import Asked, AskedFields
+    from proxy.store import Sighting
 
 Lines = tuple[bytes, ...]
-_Fields = list[tuple[bytes, bytes]]
+Field = tuple[bytes, bytes]
 
 # What answers, and heads, may take of memory in bytes, and what a request may be to be worth
 # remembering: a client that makes up targets and fields must not fill memory.
@@ -54,6 +58,18 @@ _METHODS = {b"GET": "GET", b"HEAD": "HEAD"}
 _LINE = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*) HTTP/1\.1")
 
 
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A plain request for an object, and what the gateway saw of the object in memory."""
+
+    request: Request
+    sighting: Sighting | None
+
+
+# A reply with its body, or why there is none.
+Found = tuple[Reply, bytes | memoryview] | Unanswered
+
+
 class FastDoor:
     """Looks for answers in memory on behalf of one event loop's connections.
 
@@ -71,27 +87,41 @@ class FastDoor:
         # What heads are behind their first line: the fields that have a say, and Lines.
         self._rests: Remembered[bytes, tuple[AskedFields, Lines]] = Remembered(room // 16)
         self._seen = Seen()
+        # What was seen for a head that only parsing can tell more of, for when it is parsed.
+        self._sighted: tuple[Asked, Sighting | None] | None = None
         self._answer_to = self._heads.get
 
     def answer(
-        self, method: bytes, target: bytes, fields: _Fields
-    ) -> tuple[Reply, bytes | memoryview] | None:
-        """The reply to a request, with its body; None where memory alone cannot give it.
+        self, method: bytes, target: bytes, read: Sequence[Field], fields: Sequence[Field]
+    ) -> Found | None:
+        """The reply to a request, with its body; Unanswered where memory alone cannot give it.
 
-        ``fields`` are those that have a say: the framing's and READ_FIELDS.
+        None for what is no GET or HEAD without a body, or for no object. Of ``fields``, all of the
+        request's, ``read`` have a say: the framing's and READ_FIELDS.
         """
-        return self._answer(
-            (method, target, tuple([field for field in fields if field[0] != b"host"]))
-        )
+        asked = (method, target, tuple([field for field in read if field[0] != b"host"]))
+        return self._answer(asked, fields)
 
-    def _answer(self, asked: Asked) -> tuple[Reply, bytes | memoryview] | None:
+    def request(self, method: bytes, target: bytes, fields: Sequence[Field]) -> Request | None:
+        """What is asked for, where it is a plain request for an object; see answer()."""
+        if method not in _METHODS or any(name in _OF_A_BODY for name, _ in fields):
+            return None
+        path, _, _ = target.partition(b"?")
+        try:
+            key = object_key(path, self._prefix)
+        except InvalidTarget:
+            return None
+        return Request.from_fields(_METHODS[method], key, fields)
+
+    def _answer(self, asked: Asked, fields: Sequence[Field]) -> Found | None:
         found = self._replies.get(asked)
         if found is not None:
             reply = found[0]
             body = self._body(reply)
             if body is not None:
                 return reply, body
-        return self._ask(asked)
+        request = self.request(asked[0], asked[1], fields)
+        return None if request is None else self._ask(asked, request)
 
     def answer_head(self, head: bytes) -> tuple[Reply, bytes | memoryview, Lines] | None:
         """As answer(), of a whole request head that remember_head() has been told of.
@@ -128,8 +158,12 @@ class FastDoor:
         if known is None or asked is None:
             return None
         fields, lines = known[0]
-        found = self._answer((asked[1], asked[2], fields))
+        method_and_target = asked[1], asked[2]
+        found = self._answer((*method_and_target, fields), fields)
         if found is None:
+            return None
+        if isinstance(found, Unanswered):
+            self._sighted = (*method_and_target, fields), found.sighting
             return None
         reply, body = found
         if reply.lasts:
@@ -164,19 +198,17 @@ class FastDoor:
         reply.stored = ref(found.response)
         return found.response
 
-    def _ask(self, asked: Asked) -> tuple[Reply, bytes | memoryview] | None:
-        method, target, fields = asked
-        if method not in _METHODS or any(name in _OF_A_BODY for name, _ in fields):
-            return None
-        path, _, _ = target.partition(b"?")
-        try:
-            key = object_key(path, self._prefix)
-        except InvalidTarget:
-            return None
-        recalled = self._gateway.recall(Request.from_fields(_METHODS[method], key, fields))
+    def _ask(self, asked: Asked, request: Request) -> Found:
+        _, target, fields = asked
+        sighted, self._sighted = self._sighted, None
+        if sighted is not None and sighted[0] == asked:
+            sighting = sighted[1]
+        else:
+            sighting = self._gateway.sight(request.key)
+        recalled = self._gateway.recall(request, sighting)
         if recalled is None:
-            return None
-        reply = Reply(asked, key, recalled)
+            return Unanswered(request, sighting)
+        reply = Reply(asked, request.key, recalled, self._now())
         size = len(target) + _size(fields)
         if size <= _LONGEST_ASKED and self._seen.again(asked):
             reply.last(recalled.found)

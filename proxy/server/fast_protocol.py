@@ -1,68 +1,38 @@
-"""The protocol that answers from memory before the application is asked."""
+"""The protocol that answers requests for objects before the application is asked."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import perf_counter, time
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
-from proxy import access_log, conf, metrics
-from proxy.access_log import AccessLines
-from proxy.claims import Claims
-from proxy.clients import Clients
+from proxy import access_log, metrics
 from proxy.metrics import BYTES_SERVED, HITS
 from proxy.request_id import next_id
-from proxy.server.fast_door import FastDoor
+from proxy.server.exchange import CLIENT_GONE, Asked, Exchange
+from proxy.server.fast_door import Unanswered
+from proxy.server.front import Front
 from proxy.server.protocol import HttpProtocol
-from proxy.service import gateway
+from proxy.server.tcp import resets_of
+from proxy.server.wire import JOINED_BYTES
 
 if TYPE_CHECKING:
     import asyncio
 
+    from proxy.access_log import AccessLines
     from proxy.clients import Client
     from proxy.server.deadlines import Deadlines
-    from proxy.server.fast_door import Lines
+    from proxy.server.fast_door import Found, Lines
+    from proxy.server.front import Service
     from proxy.server.reply import Reply
 
 
-# Up to here copying head and body into one buffer costs less than handing over two.
-_JOINED_BYTES = 16 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Front:
-    """What the connections of one event loop share."""
-
-    door: FastDoor
-    clients: Clients
-    # None where there is no limit.
-    claims: Claims | None
-    is_logged: bool
-    # None where nothing is logged, or not in the way that it knows.
-    log: AccessLines | None
-
-    @classmethod
-    def as_configured(cls) -> Front | None:
-        """None where hits have to be left to the application."""
-        config = conf.config()
-        if config.rate_limit_rps and config.redis_url is not None:
-            # Counting over the network takes waiting.
-            return None
-        return cls(
-            FastDoor(gateway(), config.s3_prefix),
-            Clients(config),
-            Claims(config.rate_limit_rps) if config.rate_limit_rps else None,
-            access_log.is_on(),
-            AccessLines.where_nothing_else_listens(),
-        )
-
-
 class FastProtocol(HttpProtocol):
-    """As HttpProtocol, with a door of its own for what memory can answer.
+    """As HttpProtocol, with ways of its own for objects: from memory at once, else by an Exchange.
 
-    Only for plain cases: one request at a time, HTTP/1.1 that stays open, no body, a client that
-    takes what it is sent and is not over its limit. Everything else goes the way of the rest.
+    Only for plain cases: one request at a time, HTTP/1.1, no body, a client that is not over its
+    limit; from memory at once only if it takes what it is sent and the connection stays open.
+    Everything else is the application's.
     """
 
     _fronts: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, Front | None]] = (
@@ -71,8 +41,11 @@ class FastProtocol(HttpProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._front = self._front_of_loop()
+        # What uvicorn can be told besides, the application's way alone heeds.
+        told_more = self.root_path or self.limit_concurrency is not None
+        self._front = None if told_more else self._front_of_loop()
         self._tally = metrics.tally.row
+        self._resets = resets_of(transport)
         # Is there anything to be done about a hit but to send it?
         self._is_told = self._front is not None and (
             self._front.is_logged or self._front.claims is not None
@@ -80,8 +53,7 @@ class FastProtocol(HttpProtocol):
         # Does the connection wait for a request, with nothing of one come yet, and nothing else
         # under way? Then a packet can be all of the next request.
         self._at_rest = self._front is not None
-        # Of the packet that is being parsed: its requests, and the door's reply to the last.
-        self._begun = 0
+        # The door's reply to the last request of the packet that is being parsed.
         self._reply: Reply | None = None
         self._answered = False
         # Did a packet that was not parsed come since the deadlines were last looked at?
@@ -113,7 +85,7 @@ class FastProtocol(HttpProtocol):
 
     def _begin_packet(self) -> None:
         self._active = self._at_rest = False
-        self._begun, self._reply = 0, None
+        self._reply = None
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -122,10 +94,6 @@ class FastProtocol(HttpProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._at_rest = self._rests()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._begun += 1
 
     def on_message_complete(self) -> None:
         if not self._answered:
@@ -161,22 +129,28 @@ class FastProtocol(HttpProtocol):
         return self._fronts[self.loop]
 
     def _answer_at_once(self) -> bool:
-        front = self._front
+        front, parser = self._front, self.parser
         if (
             front is None
             or not self._idle
             or self.pipeline
-            or self.flow.write_paused
             or self.expect_100_continue
-            or self.parser.should_upgrade()
-            or not self.parser.should_keep_alive()
-            or self.parser.get_http_version() != "1.1"
+            or parser.should_upgrade()
+            or parser.get_http_version() != "1.1"
         ):
             return False
         began = perf_counter()
-        found = front.door.answer(self.parser.get_method(), self.url, self._fields)
+        method, target, read = parser.get_method(), self.url, self._fields
+        found: Found | None
+        if parser.should_keep_alive() and not self.flow.write_paused:
+            found = front.door.answer(method, target, read, self.headers)
+        else:
+            request = front.door.request(method, target, self.headers)
+            found = None if request is None else Unanswered(request, None)
         if found is None:
             return False
+        if isinstance(found, Unanswered):
+            return front.service is not None and self._exchange(front, front.service, found, began)
         reply, body = found
         if not self._is_told:
             self._send(reply, body, next_id())
@@ -187,17 +161,47 @@ class FastProtocol(HttpProtocol):
         self._idle_since = self.loop.time()
         return True
 
+    def _exchange(
+        self, front: Front, service: Service, unanswered: Unanswered, began: float
+    ) -> bool:
+        """Begin to answer what memory alone could not, unless that is the application's."""
+        path, _, _ = self.url.partition(b"?")
+        view = service.view_of(self.url, path)
+        if view is None:
+            return False
+        lines = front.clients.lines(self.headers)
+        client = front.clients.client(self.client[0] if self.client else None, lines)
+        if front.claims is not None and not front.claims.take(client.key):
+            return False
+        exchange = Exchange(
+            service.gateway, service.counts, keep_alive=self.parser.should_keep_alive()
+        )
+        # uvicorn knows it as it does its own.
+        self.cycle = exchange  # type: ignore[assignment]
+        self._running, self._on_departure = exchange, exchange.leave
+        task = exchange.start(
+            self, Asked(unanswered.request, unanswered.sighting, path, view, client.address, began)
+        )
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        self._answered = True
+        return True
+
     def _tell(
         self, front: Front, reply: Reply, body: bytes | memoryview, lines: Lines, began: float
     ) -> bool:
-        """Send a reply unless the client is over its limit, and log it; was it sent?"""
+        """Send a reply and log it; false where the client is over its limit."""
         client = front.clients.client(self.client[0] if self.client else None, lines)
         if front.claims is not None and not front.claims.take(client.key):
             # The application counts and refuses it.
             return False
         request_id = next_id()
-        self._send(reply, body, request_id)
-        if front.is_logged:
+        if not front.is_logged:
+            self._send(reply, body, request_id)
+        elif self._resets(0):
+            self._log_departure(reply, client, request_id, perf_counter() - began)
+        else:
+            self._send(reply, body, request_id)
             self._log(front.log, reply, len(body), client, request_id, perf_counter() - began)
         return True
 
@@ -208,10 +212,23 @@ class FastProtocol(HttpProtocol):
         tally[HITS] += 1
         tally[BYTES_SERVED] += size
         self.server_state.total_requests += 1
-        if size <= _JOINED_BYTES:
+        if size <= JOINED_BYTES:
             self.transport.write(b"".join((reply.head, request_id, b"\r\n\r\n", body)))
         else:
             self.transport.writelines((b"".join((reply.head, request_id, b"\r\n\r\n")), body))
+
+    def _log_departure(
+        self, reply: Reply, client: Client, request_id: bytes, seconds: float
+    ) -> None:
+        access_log.log_request(
+            method=reply.method,
+            path=reply.path,
+            status=CLIENT_GONE,
+            sent_bytes=0,
+            seconds=seconds,
+            client=client.address,
+            request_id=request_id.decode("ascii"),
+        )
 
     def _log(
         self,

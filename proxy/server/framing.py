@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 MAX_HEAD_BYTES = 32 * 1024
 
-BAD_REQUEST, HEAD_TOO_LARGE, VERSION_NOT_SUPPORTED = 400, 431, 505
+BAD_REQUEST, HEAD_TOO_LARGE, NOT_IMPLEMENTED, VERSION_NOT_SUPPORTED = 400, 431, 501, 505
 
 FRAMING_FIELDS = frozenset({b"host", b"content-length", b"transfer-encoding"})
 
@@ -21,6 +21,13 @@ _LINE_OVERHEAD = 14
 _FIELD_OVERHEAD = 4
 # RFC 3986 §3.2.2 with a port; as in §3.2 of RFC 9112, without userinfo. It may be empty.
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
+# RFC 9112 §3 with the token of RFC 9110 §5.6.2, behind line ends that §2.2 lets pass.
+_REQUEST_LINE = re.compile(rb"(?:\r\n)*[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[0-9]\r\n")
+
+
+def is_request_line(data: bytes) -> bool:
+    """Does it begin with a whole request line of HTTP/1, whatever the method?"""
+    return _REQUEST_LINE.match(data) is not None
 
 
 def head_bytes(method: bytes, target: bytes, fields: Iterable[Field]) -> int:

@@ -2,95 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
-import http
 import logging
-from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING
 
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from httptools import HttpParserInvalidMethodError
 
-from proxy.access_log import log_request
-from proxy.client_address import client_address
-from proxy.core.error_page import error_page
 from proxy.core.messages import READ_FIELDS
-from proxy.request_id import new_request_id
-from proxy.server.close_delimited import close_delimited
-from proxy.server.deadlines import Deadlines, Sweeper
+from proxy.server.answering import AnsweringProtocol
+from proxy.server.deadlines import Deadlines, Sweeper, Taking
 from proxy.server.framing import (
     BAD_REQUEST,
     FRAMING_FIELDS,
     HEAD_TOO_LARGE,
     MAX_HEAD_BYTES,
+    NOT_IMPLEMENTED,
     Field,
     fault,
     head_bytes,
+    is_request_line,
 )
-from proxy.server.handler import ABORT_EXTENSION
-from proxy.server.tcp import bytes_taken, reset
-from proxy.views import DEPARTURE_EXTENSION
+from proxy.server.intake import OneAheadFlow, Trailers
+from proxy.server.refusal import NO_ANSWER, RefusedError
+from proxy.server.tcp import has_gone, reset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from proxy.server.close_delimited import Application
+    import asyncio
 
 # The only fields that have a say, in the framing or in the answer.
 LOOKED_AT = FRAMING_FIELDS | READ_FIELDS
 
-_REQUEST_TIMEOUT, _STOPPING = 408, 503
+_REQUEST_TIMEOUT = 408
 # How much is parsed at once: a packet of many small requests must not become many waiting ones.
 _PIECE_BYTES = 4096
-# In place of a status: close, because what was asked is answered already.
-_NO_ANSWER = 0
-
 
 # uvicorn warns of each malformed request, which the access line already tells.
 _logger = logging.getLogger("s3proxy.server.protocol")
 _logger.setLevel(logging.ERROR)
 
 
-class RefusedError(Exception):
-    """The request head is not one to answer but with ``status``."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-class Trailers(list[Field]):
-    """Takes the fields behind a request's body, and keeps none (RFC 9110 §6.5.1).
-
-    Raises RefusedError where they go on beyond what a head may have.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._bytes = 0
-
-    def append(self, field: Field) -> None:
-        self._bytes += head_bytes(b"", b"", (field,))
-        if self._bytes > MAX_HEAD_BYTES:
-            raise RefusedError(_NO_ANSWER)
-
-
-class OneAheadFlow(FlowControl):
-    """Reads nothing further while requests wait for those before them.
-
-    Else a client that sends requests faster than it takes answers would fill the memory.
-    """
-
-    def __init__(self, transport: asyncio.Transport, has_waiting: Callable[[], bool]) -> None:
-        super().__init__(transport)
-        self._has_waiting = has_waiting
-
-    def resume_reading(self) -> None:
-        if not self._has_waiting():
-            super().resume_reading()
-
-
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(AnsweringProtocol):
     """One connection. ``uvicorn --http proxy.server.protocol:HttpProtocol`` works as well."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -100,33 +51,20 @@ class HttpProtocol(HttpToolsProtocol):
         self.flow = OneAheadFlow(transport, self._has_waiting)
         self._sweeper = Sweeper.of(self.server_state, self.loop)
         self._sweeper.add(self)
-        self._running: RequestResponseCycle | None = None
-        # What the application wants to be done when the client goes away before its answer.
-        self._on_departure: Callable[[], None] | None = None
         # When the head that is now being read began, or the rest of a body that nobody wants;
         # None between requests and while a request is answered.
         self._reading_since: float | None = self.loop.time()
-        # When the last answer was given, or taken where it is still in the buffers.
-        self._idle_since: float | None = None
-        self._head_bytes = self._packet_bytes = 0
+        self._head_bytes = 0
+        # What is being parsed, and how many requests have begun in it.
+        self._piece, self._begun = b"", 0
         # The fields of the current head that anything here looks at.
         self._fields: list[Field] = []
         self._in_body = False
         self._message_ended = False
-        self._refused: int | None = None
-        self._lingering_since: float | None = None
-        self._taken = 0
-        self._taken_at: float | None = None
+        self._taking = Taking()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._sweeper.discard(self)
-        # uvicorn tells only the newest of several pipelined requests.
-        if self._running is not None and not self._running.response_complete:
-            self._running.disconnected = True
-            self._running.message_event.set()
-            if self._on_departure is not None:
-                self._on_departure()
-        self.pipeline.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -155,8 +93,10 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._message_ended = False
         self._idle_since = None
-        self._packet_bytes = len(data)
+        self._piece, self._begun = data, 0
         super().data_received(data)
+        # Nothing of it is kept alive by a connection that waits.
+        self._piece = b""
         if self._closing:
             return
         if self._reading_since is None:
@@ -173,11 +113,15 @@ class HttpProtocol(HttpToolsProtocol):
         """The client sends no more; whoever has asked before is still answered."""
         if self._lingering_since is not None or (self._idle and not self.pipeline):
             return False
+        if has_gone(self.transport):
+            # A reset behind the request's bytes looks like an end to who reads them late.
+            return False
         self.cycle.keep_alive = False
         return True
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._begun += 1
         self._message_ended = False
         self._head_bytes = 0
         if self._reading_since is None:
@@ -206,7 +150,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _fault(self) -> int | None:
         method = self.parser.get_method()
         # A head that came in one small packet need not be measured.
-        if (self._packet_bytes > MAX_HEAD_BYTES or self._head_bytes) and head_bytes(
+        if (len(self._piece) > MAX_HEAD_BYTES or self._head_bytes) and head_bytes(
             method, self.url, self.headers
         ) > MAX_HEAD_BYTES:
             return HEAD_TOO_LARGE
@@ -224,12 +168,6 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        # The sweeper looks after this deadline too.
-        self._unset_keepalive_if_required()
-        if self._idle:
-            self._idle_since = self.loop.time()
-        if self._refused is not None and self._idle:
-            self._send_refusal(self._refused)
         if self._held:
             # Not from here: the parser may be the caller.
             self.loop.call_soon(self._parse_held)
@@ -242,29 +180,37 @@ class HttpProtocol(HttpToolsProtocol):
         """The parser, or a callback of ours, refused what came."""
         if self._in_body:
             # Its request has an answer, or will have one; a second would pass for the next's.
-            self.refuse(_NO_ANSWER)
+            self.refuse(NO_ANSWER)
             return
         error = getattr(self, "_head_error", None)
-        self.refuse(error.status if isinstance(error, RefusedError) else BAD_REQUEST)
+        if isinstance(error, RefusedError):
+            self.refuse(error.status)
+        elif self._is_method_unknown():
+            self.refuse(NOT_IMPLEMENTED)
+        else:
+            self.refuse(BAD_REQUEST)
 
-    def refuse(self, status: int) -> None:
-        """Answer with an error once the requests before it are answered, then close."""
-        self._refused = status
-        if self._idle:
-            self._send_refusal(status)
+    def _is_method_unknown(self) -> bool:
+        """RFC 9110 §9.1: is a method that the parser has never heard of all that is wrong?
+
+        To be asked while the parser's error is handled. Of a line that comes in several packets,
+        or behind another request, that is not known.
+        """
+        return (
+            isinstance(sys.exception(), HttpParserInvalidMethodError)
+            and self._begun == 1
+            and is_request_line(self._piece)
+        )
 
     def check_deadlines(self, now: float, deadlines: Deadlines) -> None:
         """Close the connection if it has overrun one; ``now`` is the loop's time."""
         if self.transport.get_write_buffer_size() > 0:
-            taken = bytes_taken(self.transport)
-            if self._taken_at is None or taken != self._taken:
-                self._taken, self._taken_at = taken, now
-            elif now - self._taken_at >= deadlines.write:
+            if self._taking.has_stalled(self.transport, now, deadlines.write):
                 reset(self.transport)
             if self._idle_since is not None:
                 self._idle_since = now
             return
-        self._taken_at = None
+        self._taking.nothing_waits()
         if self._lingering_since is not None:
             if now - self._lingering_since >= deadlines.read:
                 self.transport.close()
@@ -290,84 +236,6 @@ class HttpProtocol(HttpToolsProtocol):
     def was_answered(self) -> bool:
         """Has it been answered, and nothing come since?"""
         return self._idle_since is not None
-
-    @property
-    def _closing(self) -> bool:
-        """Is nothing more to be read?"""
-        return self._refused is not None or self.transport.is_closing()
-
-    @property
-    def _idle(self) -> bool:
-        """Is no request being answered?"""
-        running = self._running
-        return running is None or running.response_complete
-
-    def _send_refusal(self, status: int) -> None:
-        if self.transport.is_closing() or self._lingering_since is not None:
-            return
-        self._idle_since = None
-        if status != _NO_ANSWER:
-            self._write_error(status)
-        # RFC 9112 §9.6: closed with bytes unread, TCP would reset the connection, and the client
-        # might never see the answer. So end our side, and read on for a while.
-        self._lingering_since = self.loop.time()
-        self.flow.resume_reading()
-        self.transport.write_eof()
-
-    def _write_error(self, status: int) -> None:
-        request_id = new_request_id()
-        added = (
-            (b"date", formatdate(usegmt=True).encode("ascii")),
-            (b"x-request-id", request_id.encode("ascii")),
-            (b"connection", b"close"),
-        )
-        head = error_page(status, "GET", "", added)
-        body = b"".join(part for part in head.segments if isinstance(part, bytes))
-        lines = b"".join(b"%b: %b\r\n" % field for field in head.fields)
-        phrase = http.HTTPStatus(status).phrase.encode("ascii")
-        self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, phrase, lines, body))
-        log_request(
-            method=None,
-            path=None,
-            status=status,
-            sent_bytes=len(body),
-            seconds=0.0,
-            client=client_address(self.client[0] if self.client else None, (), ()),
-            request_id=request_id,
-        )
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Application) -> None:
-        self._running = cycle
-        extensions: dict[str, Any] = cycle.scope.setdefault("extensions", {})
-        extensions[ABORT_EXTENSION] = {"abort": lambda: self._abort(cycle)}
-        extensions[DEPARTURE_EXTENSION] = {"notify": self._notify_of_departure}
-        if cycle.scope["http_version"] == "1.0":
-            app = close_delimited(cycle, app)
-        super()._start_asgi_task(cycle, self._until_stopped(cycle, app))
-
-    def _until_stopped(self, cycle: RequestResponseCycle, app: Application) -> Application:
-        async def application(scope: Any, receive: Any, send: Any) -> None:
-            try:
-                await app(scope, receive, send)
-            except asyncio.CancelledError:
-                # The server stops, and the time to finish what was running is over. uvicorn
-                # would log a traceback for each, and make a 500 of it.
-                if cycle.response_started:
-                    self._abort(cycle)
-                else:
-                    cycle.disconnected = True
-                    self._write_error(_STOPPING)
-                    self.transport.close()
-
-        return application
-
-    def _notify_of_departure(self, callback: Callable[[], None] | None) -> None:
-        self._on_departure = callback
-
-    def _abort(self, cycle: RequestResponseCycle) -> None:
-        # As if the client had gone: nothing more is sent, and nothing looks complete.
-        cycle.disconnected = True
-        reset(self.transport)
 
     def _unsupported_upgrade_warning(self) -> None:
         """RFC 9110 §7.8: a server may ignore Upgrade, and this one always does."""

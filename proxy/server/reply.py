@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import http
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import ref
 
 from proxy.core.messages import Everything
 from proxy.core.ranges import ByteRange
+from proxy.server.wire import date_line, field_lines, status_line
 
 if TYPE_CHECKING:
     from proxy.access_log import LinePieces
@@ -33,6 +33,7 @@ class Reply:
         "_after",
         "_before",
         "_decided_until",
+        "_is_dated",
         "_kept",
         "asked",
         "at",
@@ -50,7 +51,7 @@ class Reply:
         "whole",
     )
 
-    def __init__(self, asked: Asked, key: str, recalled: Recalled) -> None:
+    def __init__(self, asked: Asked, key: str, recalled: Recalled, now: float) -> None:
         self.asked = asked
         self.key = key
         # What its lines in the access log have in common, once there is one.
@@ -68,8 +69,10 @@ class Reply:
         self.at, self.size = _place_of_body(recalled)
         self.valid_until = recalled.valid_until
         self._decided_until = recalled.decided_until
-        self._before, told, self._after = _encoded(recalled)
-        self.head = self._before + told + self._after
+        self._before, self._after = _encoded(recalled)
+        # Errors are made here and now; all else has the Date that it was stored with.
+        self._is_dated = any(name == b"date" for name, _ in recalled.head.fields)
+        self.head = self._told(recalled.told, now)
 
     @property
     def method(self) -> str:
@@ -95,8 +98,13 @@ class Reply:
         if now >= self._decided_until or self._kept is None:
             return False
         fields, self.handling, self.valid_until = gateway.retell(self._kept, now)
-        self.head = self._before + _lines(fields) + self._after
+        self.head = self._told(fields, now)
         return True
+
+    def _told(self, fields: Fields, now: float) -> bytes:
+        """The head with the cache's fields of now."""
+        date = b"" if self._is_dated else date_line(now)
+        return b"".join((self._before, field_lines(fields), self._after, date, b"x-request-id: "))
 
 
 def _place_of_body(recalled: Recalled) -> tuple[int | None, int]:
@@ -114,19 +122,14 @@ def _place_of_body(recalled: Recalled) -> tuple[int | None, int]:
     return None, 0
 
 
-def _encoded(recalled: Recalled) -> tuple[bytes, bytes, bytes]:
-    """Status line and fields, up to where the request id goes: before, of, after the cache's."""
+def _encoded(recalled: Recalled) -> tuple[bytes, bytes]:
+    """Status line and fields: before the cache's, and after them."""
     head, told = recalled.head, recalled.told
-    line = b"HTTP/1.1 %d %b\r\n" % (head.status, http.HTTPStatus(head.status).phrase.encode())
     at = _place(told, head.fields)
-    after = head.fields[at + len(told) :]
-    return line + _lines(head.fields[:at]), _lines(told), _lines(after) + b"x-request-id: "
+    before, after = head.fields[:at], head.fields[at + len(told) :]
+    return status_line(head.status) + field_lines(before), field_lines(after)
 
 
 def _place(part: Fields, whole: Fields) -> int:
     """Where ``part`` begins in ``whole``."""
     return next(at for at in range(len(whole)) if whole[at : at + len(part)] == part)
-
-
-def _lines(fields: Fields) -> bytes:
-    return b"".join([b"%b: %b\r\n" % field for field in fields])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import sys
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
 # struct tcp_info of linux/tcp.h: tcpi_bytes_acked, a 64-bit counter at this offset since 4.1.
 _ACKED_OFFSET = 120
@@ -36,6 +38,25 @@ def bytes_taken(transport: asyncio.Transport) -> int:
             acked: int = _ACKED.unpack_from(info, _ACKED_OFFSET)[0]
             return acked
     return -transport.get_write_buffer_size()
+
+
+def resets_of(transport: asyncio.Transport) -> Callable[[int], list[tuple[int, int]]]:
+    """What, called with 0, is not empty once the peer has reset the connection.
+
+    Nothing that is written reaches it then. An end that came in order is none of that: it may be
+    the end of its own direction alone. To be called while the transport is open.
+    """
+    poll = select.poll()
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        # Errors and the end of both directions are told unasked.
+        poll.register(sock.fileno(), 0)
+    return poll.poll
+
+
+def has_gone(transport: asyncio.Transport) -> bool:
+    """Does nothing reach the peer any more, because it has reset the connection?"""
+    return transport.is_closing() or bool(resets_of(transport)(0))
 
 
 def reset(transport: asyncio.Transport) -> None:

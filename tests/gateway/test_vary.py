@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from proxy.core.messages import READ_FIELDS, Request
-from proxy.server.fast_door import FastDoor
+from proxy.server.fast_door import FastDoor, Unanswered
 from tests.origins import (
     ScriptedOrigin,
     close_before_reply,
@@ -170,7 +170,7 @@ async def test_the_door_to_memory_leaves_a_response_with_vary_to_the_application
         await proxy.get(key)
         await proxy.idle()
         # It sees none of the fields that Vary names: all requests look alike to it.
-        found = door.answer(b"GET", b"/" + key.encode(), [(b"host", b"h")])
-        assert (found is not None) is (key == "plain")
+        found = door.answer(b"GET", b"/" + key.encode(), [(b"host", b"h")], [(b"host", b"h")])
+        assert isinstance(found, Unanswered) is (key != "plain")
         recalled = proxy.gateway.recall(Request.from_fields("GET", key, ()))
         assert (recalled is not None) is (key == "plain")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -184,6 +187,40 @@ def test_a_body_that_breaks_off_is_not_complete_in_the_access_log(
     assert record["complete"] is False
     assert record["status"] == 200
     assert record["bytes"] <= 100_000
+
+
+@pytest.mark.parametrize("times", [0, 1, 3], ids=["a miss", "a hit", "a known head"])
+def test_a_client_that_reset_before_its_small_answer_was_not_served(
+    proxy: Served, module_origin: ScriptedOrigin, raw: OpenRaw, times: int
+) -> None:
+    """The server comes to read the request when the reset is there already."""
+    key = f"gone-{times}"
+    gate = module_origin.gate()
+    module_origin.on(key, *(() if times else (hold(gate),)), respond(200, b"small"))
+    other = raw(proxy.port)
+    for _ in range(times):
+        other.send(request(f"/{key}"))
+        assert other.read_response().status == 200
+    client = RawConnection("127.0.0.1", proxy.port)
+    eventually(lambda: holds(proxy, client))
+    (worker,) = proxy.worker_pids()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        eventually(lambda: is_stopped(worker))
+        client.send(request(f"/{key}"))
+        client.reset()
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    record = proxy.wait_for_log(
+        lambda record: record.get("path") == f"/{key}" and record["status"] == 499
+    )
+    assert (record["bytes"], record["cache"], record["method"]) == (0, None, "GET")
+    gate.open()
+
+
+def is_stopped(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat").read_text()
+    return status.rpartition(")")[2].split()[0] == "T"
 
 
 def test_nothing_is_left_open_after_many_clients_left(

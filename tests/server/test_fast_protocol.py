@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from tests.origins import conditional, respond
 from tests.raw_http import RawConnection
 from tests.server.conversation import eventually, request, rest_of
+from tests.server.process_state import resident_bytes
 
 if TYPE_CHECKING:
     from tests.origins import ScriptedOrigin
@@ -237,27 +237,24 @@ def test_the_first_packet_of_a_connection_can_be_known(warm: Served, raw: OpenRa
         assert [answer.body for answer in ask(raw(warm.port), 1)] == [b"hello"]
 
 
+@pytest.mark.parametrize("size", [16_000, 2**20])
 def test_a_client_that_does_not_read_does_not_fill_memory(
-    serve: Serve, origin: ScriptedOrigin, raw: OpenRaw
+    serve: Serve, origin: ScriptedOrigin, raw: OpenRaw, size: int
 ) -> None:
-    body = b"0123456789abcdef" * 65536
+    body = b"0123456789abcdef" * (size // 16)
     origin.on("a", respond(200, body, FRESH))
     served = serve(origin, ACCESS_LOG="off")
     client = raw(served.port, receive_buffer=65536)
     ask(client, 2)
-    before = resident(served)
-    for _ in range(60):
+    before = resident_bytes(served)
+    times = 60 * 2**20 // size
+    for _ in range(times):
         client.send(request("/a"))
     time.sleep(0.3)
-    assert resident(served) - before < 16 * 2**20
-    for _ in range(60):
+    assert resident_bytes(served) - before < 16 * 2**20
+    for _ in range(times):
         assert client.read_response().body == body
     assert [answer.body == body for answer in ask(client, 2)] == [True, True]
-
-
-def resident(served: Served) -> int:
-    """Bytes of memory that the process has."""
-    return int(Path(f"/proc/{served.process.pid}/statm").read_text().split()[1]) * 4096
 
 
 def test_known_heads_keep_a_connection_open_and_silence_ends_it(

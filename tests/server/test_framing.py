@@ -85,8 +85,13 @@ def test_a_malformed_head_is_answered_once_and_the_connection_closed(
 
 
 LINES = {
-    "a lower-case method": (b"get /a HTTP/1.1", 400),
-    "an unknown method": (b"BREW /a HTTP/1.1", 400),
+    "a lower-case method": (b"get /a HTTP/1.1", 501),
+    "an unknown method": (b"BREW /a HTTP/1.1", 501),
+    "an unknown method like a known one": (b"GETS /a HTTP/1.1", 501),
+    "an unknown method behind line ends": (b"\r\n\r\nBREW /a HTTP/1.1", 501),
+    "an unknown method of another version": (b"BREW /a HTTP/2.0", 400),
+    "an unknown method without a version": (b"BREW /a", 400),
+    "what is no token for a method": (b"BR(EW /a HTTP/1.1", 400),
     "a space behind the version": (b"GET /a HTTP/1.1 ", 400),
     "a version to come": (b"GET /a HTTP/1.2", 400),
     "a version in words": (b"GET /a HTTP/one", 400),
@@ -132,6 +137,19 @@ def test_a_refusal_bears_a_request_id_and_says_nothing_of_the_server(proxy: Serv
     assert (logged["status"], logged["bytes"]) == (400, len(answer.body))
     assert answer.header("Server") is None
     assert answer.header("Date") is not None
+
+
+def test_an_unknown_method_is_told_so_on_a_connection_that_was_used(
+    proxy: Served, module_origin: ScriptedOrigin, raw: OpenRaw
+) -> None:
+    before = module_origin.count("brew")
+    client = raw(proxy.port)
+    client.send(request("/a"))
+    assert client.read_response().status == 200
+    client.send(request("/brew", method="BREW") + NEXT)
+    answers = rest_of(client)
+    assert [(answer.status, answer.header("Connection")) for answer in answers] == [(501, b"close")]
+    assert module_origin.count("brew") == before
 
 
 def test_connect_is_answered_and_closed(proxy: Served) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import logging
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import uvicorn
 from uvicorn.protocols.http import flow_control, httptools_impl
 
 from proxy import conf
+from proxy.server.exchange import Exchange
 from proxy.server.run import uvicorn_options
 from proxy.server.uvicorn_internals import http_protocol, missing
 
@@ -23,6 +26,19 @@ def test_everything_that_we_lean_on_is_there() -> None:
 
 def test_our_protocol_is_served() -> None:
     assert uvicorn_options(conf.config())["http"] == "proxy.server.fast_protocol:FastProtocol"
+
+
+def test_an_exchange_has_all_that_uvicorn_asks_of_its_own_cycle() -> None:
+    tree = ast.parse(inspect.getsource(httptools_impl.HttpToolsProtocol))
+    asked = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and ast.unparse(node.value) in {"self.cycle", "existing_cycle"}
+    }
+    assert {"response_complete", "message_event", "keep_alive"} < asked
+    # Bodies are the application's, and so are the requests that have one.
+    assert asked - {"body", "more_body"} <= set(dir(Exchange))
 
 
 def without_a_method(patch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,54 @@
+"""A connection of the fast protocol in this process, where the socket is not the point."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from proxy.server.fast_protocol import FastProtocol
+
+if TYPE_CHECKING:
+    from proxy.server.front import Front
+
+
+class Sent(asyncio.Transport):
+    """Takes everything at once."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 4), "sockname": ("127.0.0.1", 80)})
+        self.packets: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.packets.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        """Nothing is read."""
+
+    def resume_reading(self) -> None:
+        """Nothing is read."""
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Is never asked."""
+
+
+def connected(front: Front) -> tuple[FastProtocol, Sent]:
+    loop = asyncio.get_running_loop()
+    FastProtocol._fronts[loop] = front
+    config = uvicorn.Config(cast("Any", application), log_config=None, lifespan="off")
+    config.load()
+    protocol, transport = FastProtocol(config, ServerState(), {}, loop), Sent()
+    protocol.connection_made(transport)
+    return protocol, transport
