@@ -200,6 +200,11 @@ class Versions(RuleBasedStateMachine):
             reply = await asyncio.wait_for(asked.task, 5)
             self.asked.remove(asked)
             self._judge(asked, reply)
+        for _ in range(1000):
+            # A flight may take some turns more than those who got what they came for.
+            if waiting or not len(self.gateway._fetcher.flights):
+                break
+            await asyncio.sleep(0)
 
     def _judge(self, asked: Asked, reply: Reply) -> None:
         if reply.error is not None or reply.status in (502, 504):
