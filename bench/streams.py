@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.client import Connection
+from bench.contestants import BUCKET
 from bench.errors import BenchError
 from bench.measurement import Measurement, Outcome, Side, Spread, at_least, at_most
 from bench.plan import MIB
@@ -35,6 +36,9 @@ class Streaming:
     def run(self, stage: Stage, plan: Plan) -> list[Outcome]:
         """Rate and growth of one stream, growth of many."""
         stage.origin.put_sparse(_KEY, plan.streamed)
+        # Once directly, so that it is in the page cache before anybody is measured.
+        with Connection(stage.origin.port) as direct:
+            direct.read_through(f"/{BUCKET}/{_KEY}")
         with (
             stage.s3proxy() as proxy,
             stage.relay() as relay,
