@@ -330,9 +330,10 @@ def test_the_demo_fails_when_its_proxy_dies(log: Path) -> None:
 def test_a_port_that_is_taken_is_said_at_once(option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        value = str(port) if option == "--s3-port" else f"127.0.0.1:{port}"
+        places = {"--addr": "127.0.0.1:0", "--s3-port": "0"}
+        places[option] = str(port) if option == "--s3-port" else f"127.0.0.1:{port}"
         with pytest.raises(CommandError, match=f"Cannot listen on 127.0.0.1:{port}.*{option}"):
-            call_command("demo", option, value)
+            call_command("demo", *(part for place in places.items() for part in place))
 
 
 def test_an_address_that_cannot_be_read_is_refused_with_a_hint() -> None:
