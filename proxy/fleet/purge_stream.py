@@ -109,6 +109,9 @@ class PurgeStream:
 
     def start(self) -> None:
         """Begin to read."""
+        # Of the workers the metric tells the least, in which one that has said nothing does not
+        # count.
+        metrics.following.set(self._following)
         self._task = asyncio.create_task(self._read_for_ever(), name="purge stream")
 
     async def aclose(self) -> None:
