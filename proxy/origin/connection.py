@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import ssl
 from typing import TYPE_CHECKING, cast
 
@@ -31,6 +32,7 @@ class Connection(asyncio.Protocol):
         "_response",
         "_timeout",
         "_transport",
+        "_unread",
         "endpoint",
         "idle_since",
         "loop",
@@ -51,6 +53,8 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._response: Response | None = None
+        # Asks the kernel what the event loop has not come to yet.
+        self._unread = select.poll()
         self.idle_since = 0.0
 
     @property
@@ -61,6 +65,15 @@ class Connection(asyncio.Protocol):
             and self._transport is not None
             and not self._transport.is_closing()
         )
+
+    @property
+    def has_unread(self) -> bool:
+        """Has something come while it was idle, if only its end? To be asked while it is usable.
+
+        What the event loop has yet to read would pass for the answer to the next request: the body
+        of a 304, say, or an answer too many.
+        """
+        return bool(self._unread.poll(0))
 
     async def get(self, head: bytes) -> Response:
         """Send a request, which is its head alone, and wait for the head of the response.
@@ -97,6 +110,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         response = self._response

@@ -88,9 +88,13 @@ class Connections:
             self._move_to(endpoint)
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_usable:
-                trip.reused = True
-                return await connection.get(head)
+            if not connection.is_usable:
+                continue
+            if connection.has_unread:
+                connection.abort()
+                continue
+            trip.reused = True
+            return await connection.get(head)
         return await (await self._new()).get(head)
 
     def forget_addresses(self) -> None:

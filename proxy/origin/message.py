@@ -159,7 +159,8 @@ class ResponseMessage:
         codings = 0
         for name, value in fields:
             if name == b"content-length":
-                self.content_length = int(value)
+                # Of any number of zeros, which int() alone does not take.
+                self.content_length = int(value.lstrip(b"0") or b"0")
             elif name == b"transfer-encoding":
                 codings += 1
                 self._chunked = value.lower() == b"chunked"

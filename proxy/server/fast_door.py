@@ -22,6 +22,7 @@ from proxy.answer import from_memory
 from proxy.cache.seen import Seen
 from proxy.core.cache_key import InvalidTarget, object_key
 from proxy.core.messages import Request
+from proxy.server.framing import MAX_HEAD_BYTES
 from proxy.server.remembered import Remembered
 from proxy.server.reply import Reply
 
@@ -145,13 +146,17 @@ class FastDoor:
             return
         if reply.lasts:
             self._heads.remember(head, (reply, lines), len(head) + _HEAD_BYTES)
-        rest = head.partition(b"\r\n")[2]
-        if rest not in self._rests:
+        line, _, rest = head.partition(b"\r\n")
+        # RFC 9112 §2.2 lets line ends come before the first line: what is behind the first of them
+        # is no mere fields then.
+        if _LINE.fullmatch(line) is not None and rest not in self._rests:
             fields = reply.asked[2]
             self._rests.remember(rest, (fields, lines), len(rest) + _size(fields) + _HEAD_BYTES)
 
     def _answer_line(self, head: bytes) -> tuple[Reply, bytes | memoryview, Lines] | None:
         """As answer_head(), of a head of which all but the first line is known."""
+        if len(head) > MAX_HEAD_BYTES:
+            return None
         line, _, rest = head.partition(b"\r\n")
         known = self._rests.get(rest)
         asked = _LINE.fullmatch(line) if known is not None else None

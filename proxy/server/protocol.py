@@ -124,6 +124,8 @@ class HttpProtocol(AnsweringProtocol):
         self._begun += 1
         self._message_ended = False
         self._head_bytes = 0
+        # One before it in the same packet may have been answered at once.
+        self._idle_since = None
         if self._reading_since is None:
             self._reading_since = self.loop.time()
 

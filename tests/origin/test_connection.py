@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import socket
+import threading
 
 import pytest
 
@@ -149,6 +150,34 @@ async def test_bytes_that_nobody_asked_for_close_an_idle_connection(garbage: byt
         trip = Trip()
         assert await body_of(await ask(connections, endpoint, trip)) == b"hello"
         assert not trip.reused
+
+
+@pytest.mark.parametrize("unasked", [HELLO.replace(b"hello", b"wrong"), b"x", b""])
+async def test_what_came_unread_to_an_idle_connection_is_no_answer(unasked: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+        accepted: list[socket.socket] = []
+
+        def talk() -> None:
+            for _ in range(2):
+                sock, _ = listener.accept()
+                accepted.append(sock)
+                sock.recv(65536)
+                sock.sendall(HELLO)
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        endpoint = Endpoint("127.0.0.1", listener.getsockname()[1], tls=False)
+        async with pool() as connections:
+            assert await body_of(await ask(connections, endpoint)) == b"hello"
+            # Before the event loop has a turn to see it.
+            accepted[0].sendall(unasked) if unasked else accepted[0].shutdown(socket.SHUT_WR)
+            trip = Trip()
+            assert await body_of(await ask(connections, endpoint, trip)) == b"hello"
+            assert not trip.reused
+        thread.join()
+        for sock in accepted:
+            sock.close()
 
 
 async def test_a_response_before_the_request_is_no_answer() -> None:

@@ -18,6 +18,12 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 WHOLE: dict[str, tuple[bytes, int, bytes, bool]] = {
     "a length": (LENGTH_3 + b"abc", 200, b"abc", True),
     "a length of 0": (OK + b"Content-Length: 0\r\n\r\n", 200, b"", True),
+    "a length of many zeros": (
+        OK + b"Content-Length: " + b"0" * 5000 + b"3\r\n\r\nabc",
+        200,
+        b"abc",
+        True,
+    ),
     "a length in spaces": (OK + b"Content-Length:  3 \t\r\n\r\nabc", 200, b"abc", True),
     "chunks": (CHUNKED + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 200, b"abcde", True),
     "no chunks": (CHUNKED + b"0\r\n\r\n", 200, b"", True),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.origins import ScriptedOrigin, conditional, hold, respond
+from tests.origins import ScriptedOrigin, conditional, hold, pause, respond
 from tests.raw_http import NoResponse, RawConnection
 from tests.served.process import Served
 from tests.server.conversation import eventually, request
@@ -155,6 +155,17 @@ def test_time_that_the_origin_takes_is_not_the_clients(
     assert not client.read_eof(timeout=IDLE + 0.3)
     gate.open()
     assert client.read_response().body == b"slow"
+
+
+def test_time_that_the_origin_takes_behind_an_answer_at_once_is_not_the_clients(
+    impatient: Served, raw: OpenRaw, large_origin: ScriptedOrigin
+) -> None:
+    large_origin.on("slow-behind", pause(IDLE + 0.7), respond(200, b"late"))
+    impatient.get("/known")
+    client = raw(impatient.port)
+    client.send(request("/known") + request("/slow-behind"))
+    assert client.read_response().header("X-Cache") == b"HIT"
+    assert client.read_response().body == b"late"
 
 
 def test_a_reader_that_stops_is_aborted(impatient: Served, raw: OpenRaw) -> None:

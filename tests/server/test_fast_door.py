@@ -13,6 +13,7 @@ from proxy.core.http_date import format_http_date
 from proxy.core.messages import Request
 from proxy.purge import Purge
 from proxy.server.fast_door import FastDoor, Unanswered
+from proxy.server.framing import MAX_HEAD_BYTES
 from proxy.server.protocol import LOOKED_AT
 from tests.gateway.subject import Proxy
 from tests.origins import ScriptedOrigin, conditional, respond
@@ -187,20 +188,21 @@ async def test_a_head_has_the_fields_of_a_get_and_no_body(door: FastDoor, proxy:
 
 async def test_what_a_client_makes_up_does_not_fill_memory(proxy: Proxy) -> None:
     door = FastDoor(proxy.gateway, "", room=100_000)
+    head = b"GET %b HTTP/1.1\r\n%b"
     await proxy.get("k")
     for number in range(200):
         target = b"/k?%d" % number
         for _ in range(2):
             found = door.answer(b"GET", target, [], [])
             assert isinstance(found, tuple)
-            door.remember_head(target * 50 + b"\r\n" + target * 50, found[0], ())
+            door.remember_head(head % (target * 50, target * 50), found[0], ())
     for remembered in (door._replies, door._heads):
         assert remembered.bytes <= 100_000
         assert 0 < len(remembered) < 200
     assert door._rests.bytes <= 100_000 / 16
     assert 0 < len(door._rests) < 100
-    assert door.answer_head(b"/k?199" * 50 + b"\r\n" + b"/k?199" * 50) is not None
-    assert door.answer_head(b"/k?0" * 50 + b"\r\n" + b"/k?0" * 50) is None
+    assert door.answer_head(head % (b"/k?199" * 50, b"/k?199" * 50)) is not None
+    assert door.answer_head(head % (b"/k?0" * 50, b"/k?0" * 50)) is None
 
 
 async def test_what_is_asked_for_once_is_not_remembered(proxy: Proxy, door: FastDoor) -> None:
@@ -276,6 +278,30 @@ async def test_a_first_line_in_doubt_is_left_to_the_parser(
     await learn(door, proxy, REST)
     assert door.answer_head(b"GET /k HTTP/1.1\r\n" + REST) is not None
     assert door.answer_head(line + b"\r\n" + REST) is None
+
+
+@pytest.mark.parametrize("ends", [b"\r\n", b"\r\n\r\n", b"\n"])
+async def test_a_request_line_behind_line_ends_is_not_taken_for_a_field(
+    proxy: Proxy, door: FastDoor, ends: bytes
+) -> None:
+    # RFC 9112 §2.2: the parser lets these pass before a request.
+    head = ends + b"GET /k HTTP/1.1\r\n" + REST
+    await proxy.get("k")
+    for _ in range(2):
+        found = door.answer(b"GET", b"/k", [], [])
+        assert isinstance(found, tuple)
+        door.remember_head(head, found[0], ())
+    assert door.answer_head(head) is not None
+    assert door.answer_head(b"GET /k?other HTTP/1.1\r\n" + head.removeprefix(b"\r\n")) is None
+
+
+async def test_a_head_beyond_the_limit_is_left_to_the_parser(proxy: Proxy, door: FastDoor) -> None:
+    await learn(door, proxy, REST)
+    around = len(b"GET /k? HTTP/1.1\r\n" + REST)
+    for excess in (0, 1):
+        query = b"x" * (MAX_HEAD_BYTES - around + excess)
+        found = door.answer_head(b"GET /k?" + query + b" HTTP/1.1\r\n" + REST)
+        assert (found is None) == bool(excess)
 
 
 async def test_two_requests_are_not_taken_for_one(proxy: Proxy, door: FastDoor) -> None:
