@@ -32,7 +32,8 @@ def bytes_taken(transport: asyncio.Transport) -> int:
     if sock is not None and sys.platform == "linux" and sock.family != socket.AF_UNIX:
         try:
             info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED_END)
-        except OSError:
+        except (OSError, ValueError):
+            # Lost already; uvloop's has no descriptor then.
             return 0
         if len(info) == _ACKED_END:
             acked: int = _ACKED.unpack_from(info, _ACKED_OFFSET)[0]
