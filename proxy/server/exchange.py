@@ -90,6 +90,7 @@ class Exchange:
     __slots__ = (
         "_counts",
         "_gateway",
+        "_has_begun",
         "_task",
         "disconnected",
         "keep_alive",
@@ -104,6 +105,7 @@ class Exchange:
         self._gateway = gateway
         self._counts = counts
         self._task: asyncio.Task[None] | None = None
+        self._has_begun = False
         self.keep_alive = keep_alive
         self.disconnected = False
         self.response_started = False
@@ -117,15 +119,14 @@ class Exchange:
 
     def leave(self) -> None:
         """The client has gone: give up, so that nobody waits in line for the origin for it."""
-        if self._task is not None:
+        # Cancelled before its first step a task would not run at all, and log nothing.
+        if self._task is not None and self._has_begun:
             self._task.cancel()
 
     async def _run(self, connection: Connection, asked: Asked) -> None:
+        self._has_begun = True
         try:
-            if connection.flow.write_paused:
-                # The client has yet to take what was written before.
-                await connection.flow.drain()
-            answer = await self._gateway.answer(asked.request, asked.sighting)
+            answer = await self._answer(connection, asked)
         except asyncio.CancelledError:
             if not self.disconnected:
                 connection.stop_answering(self)
@@ -161,6 +162,15 @@ class Exchange:
                 request_id=request_id.decode("ascii"),
                 complete=sent.complete,
             )
+
+    async def _answer(self, connection: Connection, asked: Asked) -> Answer:
+        """The gateway's; raises CancelledError where the client has gone."""
+        if self.disconnected:
+            raise asyncio.CancelledError
+        if connection.flow.write_paused:
+            # The client has yet to take what was written before.
+            await connection.flow.drain()
+        return await self._gateway.answer(asked.request, asked.sighting)
 
     def _count(self, connection: Connection, asked: Asked, answer: Answer) -> None:
         # First: who has the answer may ask another worker for the counts at once.

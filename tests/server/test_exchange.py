@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,21 @@ async def test_a_defect_is_an_error_for_the_client_and_a_traceback_in_the_log(
     told = [record for record in caplog.records if record.exc_info]
     assert ["LookupError" in str(record.exc_info) for record in told] == [True, True]
     protocol.connection_lost(None)
+
+
+async def test_a_client_that_has_gone_at_once_is_logged_and_asks_for_nothing(
+    subject: Proxy, origin: ScriptedOrigin, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "s3proxy.access")
+    protocol, transport = connected(front(subject.gateway))
+    protocol.data_received(request("/a"))
+    protocol.connection_lost(ConnectionResetError())
+    async with asyncio.timeout(5):
+        while not caplog.records:
+            await asyncio.sleep(0.001)
+    assert [record.__dict__.get("status") for record in caplog.records] == [499]
+    assert transport.packets == []
+    assert not origin.requests
 
 
 @pytest.mark.parametrize("is_rest_known", [False, True])
