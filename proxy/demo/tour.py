@@ -125,6 +125,7 @@ class Tour:
                 f"Admin token:  {self.token}",
                 f"Embedded S3:  {self.bucket.endpoint} (bucket {self.bucket.name})",
                 f"S3 keys:      {self.bucket.access_key} {self.bucket.secret_key}",
+                "              (this S3 checks no signatures: wrong keys work too)",
                 "",
                 "Worth trying:",
                 *trials,
