@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import secrets
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, assert_never
@@ -20,7 +18,6 @@ from proxy.answer import (
 )
 from proxy.collapse import Arriving, Settled
 from proxy.core import head as heads
-from proxy.core.cache_control import RequestDirectives
 from proxy.core.cache_status import CacheStatus, Forward, Handling
 from proxy.core.decision import (
     Fetch,
@@ -33,45 +30,21 @@ from proxy.core.decision import (
 )
 from proxy.core.ranges import ByteRange
 from proxy.fetcher import Fetcher
+from proxy.memory import Memory, hit, ttl
 from proxy.origin.errors import OriginError, PreconditionChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxy.core.freshness import Policy
-    from proxy.core.messages import Fields, Head, Request, StoredResponse
+    from proxy.core.messages import Head, Request, StoredResponse
     from proxy.fleet.link import Link
     from proxy.origin.s3 import S3Origin
     from proxy.purge import Purge
-    from proxy.store import Found, Sighting, Store
+    from proxy.store import Sighting, Store
     from proxy.turns import Turns
 
-_NO_DIRECTIVES = RequestDirectives()
 _OK, _PARTIAL, _NOT_MODIFIED, _GATEWAY_TIMEOUT = 200, 206, 304, 504
-
-
-class Recalled(NamedTuple):
-    """An answer from memory, what was found there, and until when it would be the same.
-
-    Until ``decided_until`` it would be the same but for ``told``, the head's cache fields, which
-    would be as retell() has them; 0 where nothing is known of what comes after ``valid_until``.
-    """
-
-    head: Head
-    body: bytes | memoryview
-    handling: Handling
-    found: Found
-    told: Fields
-    valid_until: float
-    decided_until: float
-
-
-class Retold(NamedTuple):
-    """The cache's own fields of a hit, and until when they would be the same."""
-
-    fields: Fields
-    handling: Handling
-    valid_until: float
 
 
 class Purged(NamedTuple):
@@ -96,13 +69,11 @@ class Gateway:
         link: Link | None = None,
     ) -> None:
         self._store = store
-        self._nosniff = nosniff
         self._origin = origin
         self._clock = clock
         self._link = link
         self._fetcher = Fetcher(store, turns, origin, policy, clock, link)
-        # As the store's.
-        self.use, self.read = store.use, store.read
+        self.memory = Memory(store, clock, nosniff=nosniff)
 
     async def aclose(self) -> None:
         """Give up what is being fetched and close the connections to the origin."""
@@ -123,48 +94,11 @@ class Gateway:
         return answer
 
     def sight(self, key: str) -> Sighting | None:
-        """What is stored under a key, for recall() and answer().
+        """What is stored under a key, for Memory.recall() and answer().
 
         None where it may be another as soon as somebody else has had a turn of the event loop.
         """
         return None if self._fetcher.flight(key) is not None else self._store.sight(key)
-
-    def recall(self, request: Request, sighting: Sighting | None = None) -> Recalled | None:
-        """The answer to a request if a fresh response in memory gives it, else None.
-
-        ``sighting`` is what sight() gave for the request's key, just now. Of the request only
-        READ_FIELDS need be there, so a response with Vary is left to answer().
-        """
-        now = self._clock()
-        found = self._store.look_up(request.key) if sighting is None else sighting.found
-        decision = decide(request, found and found.response, now)
-        if found is None or not isinstance(decision, Hit) or found.response.vary is not None:
-            return None
-        stored = found.response
-        handling = _hit(stored, now)
-        head = self._head(request, stored, handling, now)
-        if head.needs_representation and (
-            stored.body is None or is_copied_at_length(head.segments, stored.body)
-        ):
-            return None
-        body = from_memory(head.segments, stored.body or b"")
-        decided_until = stored.fresh_until if _is_decided(request, head) else 0.0
-        told, _, valid_until = self.retell(stored, now)
-        return Recalled(head, body, handling, found, told, valid_until, decided_until)
-
-    def retell(self, stored: StoredResponse, now: float) -> Retold:
-        """What an answer that recall() gave would say instead of its own cache fields."""
-        handling = _hit(stored, now)
-        fields = heads.cache_fields(handling, stored.age(now))
-        return Retold(fields, handling, _next_second(stored, now))
-
-    def look_up(self, key: str) -> Found | None:
-        """What is stored under a key; finding it is a use of it."""
-        return self._store.look_up(key)
-
-    def now(self) -> float:
-        """The time by which the gateway decides, in seconds since the epoch."""
-        return self._clock()
 
     async def purge(self, purge: Purge) -> Purged:
         """Carry out a purge in all processes of the server, and on all replicas.
@@ -187,7 +121,7 @@ class Gateway:
         now = self._clock()
         match decide(request, sighting.response, now):
             case Hit(stored):
-                return await self._from_store(request, stored, _hit(stored, now))
+                return await self._from_store(request, stored, hit(stored, now))
             case ServeStale(stored, revalidate):
                 if revalidate and self._fetcher.may_ask_again(request.key, now):
                     flight = self._fetcher.take_off(request, sighting, credentials=False)
@@ -205,7 +139,7 @@ class Gateway:
     async def _from_store(
         self, request: Request, stored: StoredResponse, handling: Handling
     ) -> Answer:
-        head = self._head(request, stored, handling)
+        head = self.memory.head(request, stored, handling)
         if stored.body is not None:
             return _from_body(head, handling, stored.body)
         if not head.needs_representation:
@@ -297,7 +231,7 @@ class Gateway:
             stored=outcome.stored,
             collapsed=collapsed,
         )
-        head = self._head(request, response, handling)
+        head = self.memory.head(request, response, handling)
         if not head.needs_representation:
             return _from_body(head, handling, b"")
         if not arrival.kept and (head.status == _PARTIAL or not arrival.joinable):
@@ -309,7 +243,7 @@ class Gateway:
     async def _parts_from_origin(self, request: Request, response: StoredResponse) -> Answer:
         """Parts of an object too large to store, each by a range request of its own."""
         handling = Handling(CacheStatus.BYPASS, fwd=Forward.BYPASS, fwd_status=_PARTIAL)
-        head = self._head(request, response, handling)
+        head = self.memory.head(request, response, handling)
         parts = PartsFromOrigin(self._origin, request.key, response)
         first, *others = (part for part in head.segments if isinstance(part, ByteRange))
         if others and not parts.fit_together:
@@ -337,10 +271,10 @@ class Gateway:
                 CacheStatus.STALE,
                 fwd=reason,
                 fwd_status=error.origin_status,
-                ttl=_ttl(stored, now),
+                ttl=ttl(stored, now),
                 detail=error.failure.value,
             )
-            head = self._head(request, stored, handling)
+            head = self.memory.head(request, stored, handling)
             if stored.body is not None or not head.needs_representation:
                 return _from_body(head, handling, stored.body or b"")
         handling = Handling(
@@ -351,55 +285,9 @@ class Gateway:
         )
         return _refusal(request, error.client_status, handling, error.retry_after)
 
-    def _head(
-        self,
-        request: Request,
-        response: StoredResponse,
-        handling: Handling,
-        now: float | None = None,
-    ) -> Head:
-        return heads.answer(
-            request,
-            response,
-            handling,
-            age=response.age(self._clock() if now is None else now),
-            boundary="" if request.range is None else secrets.token_hex(16),
-            nosniff=self._nosniff,
-        )
-
-
-def _hit(stored: StoredResponse, now: float) -> Handling:
-    return Handling(CacheStatus.HIT, ttl=_ttl(stored, now))
-
 
 def _stale(stored: StoredResponse, now: float) -> Handling:
-    return Handling(CacheStatus.STALE, ttl=_ttl(stored, now))
-
-
-def _next_second(stored: StoredResponse, now: float) -> float:
-    """When Age or the remaining freshness next shows another number of seconds.
-
-    Every decision depends on these two compared with whole numbers, so it holds until then.
-    """
-    age = stored.age(now)
-    remaining = stored.freshness.lifetime - age
-    return now + min(1 - age % 1, remaining % 1 or 1.0)
-
-
-def _is_decided(request: Request, head: Head) -> bool:
-    """Does the answer stay the same, Age and remaining freshness aside, while it is fresh?
-
-    Directives set an age or a freshness; dates of two-digit years depend on the present; the
-    parts of a multipart body are told apart by a boundary that is to be another each time.
-    """
-    conditions = request.conditions
-    return (
-        request.directives == _NO_DIRECTIVES
-        and conditions.if_modified_since is None
-        and conditions.if_unmodified_since is None
-        and request.if_range is None
-        and len(head.segments) <= 1
-    )
+    return Handling(CacheStatus.STALE, ttl=ttl(stored, now))
 
 
 def _from_body(head: Head, handling: Handling, body: bytes | memoryview) -> Answer:
@@ -410,10 +298,6 @@ def _from_body(head: Head, handling: Handling, body: bytes | memoryview) -> Answ
         # A view of shared memory: what takes bytes alone would copy all of it at once.
         return Answer(head, handling, Body(head.segments, FromMemory(body)))
     return Answer(head, handling, at_hand)
-
-
-def _ttl(stored: StoredResponse, now: float) -> int:
-    return math.floor(stored.freshness.lifetime - stored.age(now))
 
 
 def _only_if_cached(request: Request) -> Answer:

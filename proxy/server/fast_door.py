@@ -79,8 +79,8 @@ class FastDoor:
 
     def __init__(self, gateway: Gateway, prefix: str, *, room: int = _ROOM) -> None:
         self._gateway = gateway
-        self._now = gateway.now
-        self._use, self._read = gateway.use, gateway.read
+        self._memory = memory = gateway.memory
+        self._now, self._use, self._read = memory.now, memory.use, memory.read
         self._turn = cycle(range(_TAKEN_IN_HAND)).__next__
         self._prefix = prefix
         self._replies: Remembered[Asked, Reply] = Remembered(room)
@@ -182,7 +182,7 @@ class FastDoor:
         if not self._use(reply.slot, reply.version):
             return None
         now = self._now()
-        if now >= reply.valid_until and not reply.retell(self._gateway, now):
+        if now >= reply.valid_until and not reply.retell(self._memory, now):
             return None
         stored = reply.stored()
         if stored is None:
@@ -197,7 +197,7 @@ class FastDoor:
 
     def _stored_again(self, reply: Reply) -> StoredResponse | None:
         """The response that nobody kept in hand since a reply was last sent."""
-        found = self._gateway.look_up(reply.key)
+        found = self._memory.look_up(reply.key)
         if found is None or found.version != reply.version:
             return None
         reply.stored = ref(found.response)
@@ -210,7 +210,7 @@ class FastDoor:
             sighting = sighted[1]
         else:
             sighting = self._gateway.sight(request.key)
-        recalled = self._gateway.recall(request, sighting)
+        recalled = self._memory.recall(request, sighting)
         if recalled is None:
             return Unanswered(request, sighting)
         reply = Reply(asked, request.key, recalled, self._now())

@@ -13,7 +13,7 @@ from proxy.server.wire import date_line, field_lines, status_line
 if TYPE_CHECKING:
     from proxy.access_log import LinePieces
     from proxy.core.messages import Fields, StoredResponse
-    from proxy.gateway import Gateway, Recalled
+    from proxy.memory import Memory, Recalled
     from proxy.store import Found
 
 AskedFields = tuple[tuple[bytes, bytes], ...]
@@ -93,11 +93,11 @@ class Reply:
         """Be ready to be given again, in the words of another second."""
         self._kept = replace(found.response, body=None)
 
-    def retell(self, gateway: Gateway, now: float) -> bool:
+    def retell(self, memory: Memory, now: float) -> bool:
         """Bring the head up to ``now``; false where the gateway has to decide anew."""
         if now >= self._decided_until or self._kept is None:
             return False
-        fields, self.handling, self.valid_until = gateway.retell(self._kept, now)
+        fields, self.handling, self.valid_until = memory.retell(self._kept, now)
         self.head = self._told(fields, now)
         return True
 

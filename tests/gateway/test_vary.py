@@ -172,5 +172,5 @@ async def test_the_door_to_memory_leaves_a_response_with_vary_to_the_application
         # It sees none of the fields that Vary names: all requests look alike to it.
         found = door.answer(b"GET", b"/" + key.encode(), [(b"host", b"h")], [(b"host", b"h")])
         assert isinstance(found, Unanswered) is (key != "plain")
-        recalled = proxy.gateway.recall(Request.from_fields("GET", key, ()))
+        recalled = proxy.gateway.memory.recall(Request.from_fields("GET", key, ()))
         assert (recalled is not None) is (key == "plain")

@@ -49,7 +49,7 @@ def asked(
 
 
 def as_the_gateway_says(proxy: Proxy, *fields: tuple[bytes, bytes]) -> tuple[int, bytes, bytes]:
-    recalled = proxy.gateway.recall(Request.from_fields("GET", "k", fields))
+    recalled = proxy.gateway.memory.recall(Request.from_fields("GET", "k", fields))
     assert recalled is not None
     told = list(recalled.head.fields)
     if b"date" not in dict(told):
@@ -104,7 +104,7 @@ async def test_each_moment_it_says_what_the_gateway_says(
         if not in_hand:
             proxy.cache._local.clear()
         found = asked(door, *fields)
-        recalled = proxy.gateway.recall(Request.from_fields("GET", "k", fields))
+        recalled = proxy.gateway.memory.recall(Request.from_fields("GET", "k", fields))
         if recalled is None:
             assert found is None
         else:
