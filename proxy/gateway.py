@@ -30,14 +30,14 @@ from proxy.core.decision import (
 )
 from proxy.core.ranges import ByteRange
 from proxy.fetcher import Fetcher
-from proxy.memory import Memory, hit, ttl
+from proxy.memory import Memory, ttl
 from proxy.origin.errors import OriginError, PreconditionChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxy.core.freshness import Policy
-    from proxy.core.messages import Head, Request, StoredResponse
+    from proxy.core.messages import Fields, Head, Request, StoredResponse
     from proxy.fleet.link import Link
     from proxy.origin.s3 import S3Origin
     from proxy.purge import Purge
@@ -121,7 +121,8 @@ class Gateway:
         now = self._clock()
         match decide(request, sighting.response, now):
             case Hit(stored):
-                return await self._from_store(request, stored, hit(stored, now))
+                told, handling, _ = self.memory.retell(stored, now)
+                return await self._from_store(request, stored, handling, told)
             case ServeStale(stored, revalidate):
                 if revalidate and self._fetcher.may_ask_again(request.key, now):
                     flight = self._fetcher.take_off(request, sighting, credentials=False)
@@ -137,9 +138,13 @@ class Gateway:
                 assert_never(unreachable)
 
     async def _from_store(
-        self, request: Request, stored: StoredResponse, handling: Handling
+        self,
+        request: Request,
+        stored: StoredResponse,
+        handling: Handling,
+        told: Fields | None = None,
     ) -> Answer:
-        head = self.memory.head(request, stored, handling)
+        head = self.memory.head(request, stored, handling, told=told)
         if stored.body is not None:
             return _from_body(head, handling, stored.body)
         if not head.needs_representation:

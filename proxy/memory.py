@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.answer import from_memory, is_copied_at_length
@@ -68,22 +69,24 @@ class Memory:
         if found is None or not isinstance(decision, Hit) or found.response.vary is not None:
             return None
         stored = found.response
-        handling = hit(stored, now)
-        head = self.head(request, stored, handling, now)
+        told, handling, valid_until = self.retell(stored, now)
+        head = self.head(request, stored, handling, now, told)
         if head.needs_representation and (
             stored.body is None or is_copied_at_length(head.segments, stored.body)
         ):
             return None
         body = from_memory(head.segments, stored.body or b"")
         decided_until = stored.fresh_until if _is_decided(request, head) else 0.0
-        told, _, valid_until = self.retell(stored, now)
         return Recalled(head, body, handling, found, told, valid_until, decided_until)
 
     def retell(self, stored: StoredResponse, now: float) -> Retold:
         """What an answer that recall() gave would say instead of its own cache fields."""
-        handling = hit(stored, now)
-        fields = heads.cache_fields(handling, stored.age(now))
-        return Retold(fields, handling, _next_second(stored, now))
+        age = stored.age(now)
+        left = stored.freshness.lifetime - age
+        handling, fields = _told(math.floor(left), int(age))
+        # Every decision depends on these two compared with whole numbers, so it holds until one of
+        # them shows another number of seconds.
+        return Retold(fields, handling, now + min(1 - age % 1, left % 1 or 1.0))
 
     def head(
         self,
@@ -91,8 +94,12 @@ class Memory:
         response: StoredResponse,
         handling: Handling,
         now: float | None = None,
+        told: Fields | None = None,
     ) -> Head:
-        """The head of the answer that a response gives; ``now`` is read where it is not given."""
+        """The head of the answer that a response gives.
+
+        ``now`` is read, and ``told``, its cache fields, are made where they are not given.
+        """
         return heads.answer(
             request,
             response,
@@ -100,12 +107,8 @@ class Memory:
             age=response.age(self.now() if now is None else now),
             boundary="" if request.range is None else secrets.token_hex(16),
             nosniff=self._nosniff,
+            told=told,
         )
-
-
-def hit(stored: StoredResponse, now: float) -> Handling:
-    """How a fresh response in memory was handled."""
-    return Handling(CacheStatus.HIT, ttl=ttl(stored, now))
 
 
 def ttl(stored: StoredResponse, now: float) -> int:
@@ -113,14 +116,11 @@ def ttl(stored: StoredResponse, now: float) -> int:
     return math.floor(stored.freshness.lifetime - stored.age(now))
 
 
-def _next_second(stored: StoredResponse, now: float) -> float:
-    """When Age or the remaining freshness next shows another number of seconds.
-
-    Every decision depends on these two compared with whole numbers, so it holds until then.
-    """
-    age = stored.age(now)
-    remaining = stored.freshness.lifetime - age
-    return now + min(1 - age % 1, remaining % 1 or 1.0)
+# Most responses have one of few lifetimes, and many came in the same second.
+@lru_cache(maxsize=4096)
+def _told(left: int, age: int) -> tuple[Handling, Fields]:
+    handling = Handling(CacheStatus.HIT, ttl=left)
+    return handling, heads.cache_fields(handling, age)
 
 
 def _is_decided(request: Request, head: Head) -> bool:

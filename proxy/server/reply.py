@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from weakref import ref
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 AskedFields = tuple[tuple[bytes, bytes], ...]
 # Method, target, and the fields that have a say.
 Asked = tuple[bytes, bytes, AskedFields]
+
+
+# Many answers have the same in one second.
+_told_lines = lru_cache(maxsize=1024)(field_lines)
 
 
 class Reply:
@@ -104,7 +109,7 @@ class Reply:
     def _told(self, fields: Fields, now: float) -> bytes:
         """The head with the cache's fields of now."""
         date = b"" if self._is_dated else date_line(now)
-        return b"".join((self._before, field_lines(fields), self._after, date, b"x-request-id: "))
+        return b"".join((self._before, _told_lines(fields), self._after, date, b"x-request-id: "))
 
 
 def _place_of_body(recalled: Recalled) -> tuple[int | None, int]:
