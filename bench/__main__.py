@@ -26,7 +26,7 @@ from bench.chart import chart
 from bench.contestants import Stage, origin
 from bench.errors import BenchError
 from bench.plan import DEFAULT, FULL, QUICK
-from bench.report import LATEST, RESULTS, SCALING, Report, write_scaling_page
+from bench.report import LATEST, RESULTS, SCALING, Report, write_pages
 from bench.scaling_page import PAGE, WORKLOADS
 from bench.workloads import workloads
 
@@ -134,7 +134,7 @@ def _store(report: Report, *, whole: bool, scaling: bool) -> None:
     path.write_text(json.dumps(report.as_json(), indent=2, ensure_ascii=False) + "\n")
     written = [path]
     if whole or scaling:
-        write_scaling_page()
+        write_pages()
         written.append(PAGE)
     if whole:
         facts = (report.machine["processor"], report.machine["nginx"], report.date[:10])

@@ -1,6 +1,7 @@
 """Tells what was found, to people and to programs.
 
-``python -m bench.report`` writes the figures of the latest whole run into docs/scaling.md.
+``python -m bench.report`` writes the figures of the latest whole run into docs/scaling.md and
+docs/performance.md.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench import scaling_page
+from bench import performance_page, scaling_page
 from bench.machine import ROOT
 
 if TYPE_CHECKING:
@@ -163,12 +164,14 @@ def about_scaling() -> Mapping[str, Any] | None:
     return max(runs, key=lambda run: str(run["date"]), default=None)
 
 
-def write_scaling_page() -> None:
-    """Bring the tables of docs/scaling.md up to date."""
-    stored = about_scaling()
+def write_pages() -> None:
+    """Bring the tables of docs/scaling.md and docs/performance.md up to date."""
     path = scaling_page.PAGE
-    path.write_text(scaling_page.page(path.read_text(), stored))
+    path.write_text(scaling_page.page(path.read_text(), about_scaling()))
+    if LATEST.exists():
+        path = performance_page.PAGE
+        path.write_text(performance_page.page(path.read_text(), json.loads(LATEST.read_text())))
 
 
 if __name__ == "__main__":
-    write_scaling_page()
+    write_pages()

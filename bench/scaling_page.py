@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError
 from bench.machine import ROOT
+from bench.marked import between, number
 from bench.sizing import Assumptions, loads_table, tier_table
 
 if TYPE_CHECKING:
@@ -27,18 +27,9 @@ def page(text: str, stored: Mapping[str, Any] | None) -> str:
 
     Raises BenchError where the page lacks a marker.
     """
-    text = _between(text, "measured", _NOTHING if stored is None else _measured(stored))
-    text = _between(text, "loads", loads_table(Assumptions()))
-    return _between(text, "tier", tier_table(Assumptions()))
-
-
-def _between(text: str, name: str, content: str) -> str:
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, found, rest = text.partition(start)
-    _, ended, after = rest.partition(end)
-    if not (found and ended):
-        raise BenchError(f"no {start} … {end} in docs/scaling.md")
-    return f"{before}{start}\n{content}\n{end}{after}"
+    text = between(text, "measured", _NOTHING if stored is None else _measured(stored))
+    text = between(text, "loads", loads_table(Assumptions()))
+    return between(text, "tier", tier_table(Assumptions()))
 
 
 def _measured(stored: Mapping[str, Any]) -> str:
@@ -60,8 +51,8 @@ def _measured(stored: Mapping[str, Any]) -> str:
         target = outcome["target"] or ""
         reached = "" if outcome["reached"] is not False else ", missed"
         lines.append(
-            f"| {outcome['title']} | {_number(value['median'])} {unit} "
-            f"| {_number(value['low'])} – {_number(value['high'])} | {target}{reached} |"
+            f"| {outcome['title']} | {number(value['median'])} {unit} "
+            f"| {number(value['low'])} – {number(value['high'])} | {target}{reached} |"
         )
     lines += [
         "",
@@ -78,7 +69,3 @@ def _measured(stored: Mapping[str, Any]) -> str:
     if failures := [name for name, _ in stored["failures"] if name.startswith(_WORKLOADS)]:
         lines += ["", f"Not measured in that run: {', '.join(failures)}."]
     return "\n".join(lines)
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
