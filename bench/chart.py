@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from bench.measurement import Outcome
 
 _ROW, _TOP, _BOTTOM = 28, 58, 46
-_LABELS, _SCALE, _NUMBERS = 390, 400, 70
+_LABELS, _SCALE, _NUMBERS = 460, 400, 70
 _WIDTH = _LABELS + _SCALE + _NUMBERS
 # Ratios are symmetric on a logarithmic scale: twice as fast is as far from 1 as half as fast.
-_LEAST, _MOST = 0.25, 32.0
+_LEAST, _MOST = 0.0625, 16.0
 _STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 .small { font-size: 11px; fill: #59636e }
@@ -50,11 +50,11 @@ def chart(outcomes: Sequence[Outcome], caption: str) -> str:
             12, 40, "dot: median; line: lowest to highest pair; tick: target; red: missed", "small"
         ),
     ]
-    for value in (0.25, 0.5, 1, 2, 4, 8, 16, 32):
+    for value in (0.0625, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16):
         x = _x(value)
         kind = "one" if value == 1 else "grid"
         parts.append(_line(x, _TOP - 6, x, bottom, kind))
-        parts.append(_text(x, bottom + 16, f"{value:g}×", "small", anchor="middle"))
+        parts.append(_text(x, bottom + 16, f"{value:.3g}×", "small", anchor="middle"))
     for index, outcome in enumerate(ratios):
         parts += _row(outcome, _TOP + _ROW * index + _ROW / 2)
     parts += [_text(12, height - 10, caption, "small"), "</svg>", ""]
