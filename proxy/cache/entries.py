@@ -1,4 +1,4 @@
-"""The entries in a store's memory: where their parts lie, and who goes to make room.
+"""The entries in a store's memory, evicted in the order of their last use to make room.
 
 Everything here assumes that the lock is held.
 """

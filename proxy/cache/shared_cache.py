@@ -1,4 +1,7 @@
-"""A cache of Django's in shared memory, with what it can do beyond Django's contract."""
+"""A Django cache over a shared store, with stale values beside fresh ones.
+
+Beyond Django's contract it tells where a value lies, marks stale, and removes what a rule matches.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What asyncio's transports do not tell of TCP, or not do to it."""
+"""TCP behind an asyncio transport: bytes the peer acknowledged, resets from it, a reset to it."""
 
 from __future__ import annotations
 
