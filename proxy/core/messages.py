@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 from proxy.core.cache_control import RequestDirectives
-from proxy.core.preconditions import Conditions
+from proxy.core.preconditions import NO_CONDITIONS, Conditions
 from proxy.core.ranges import ByteRange
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
-_NO_CONDITIONS = Conditions()
 _NO_DIRECTIVES = RequestDirectives()
 
 # What the cache reads of a request; any other field has no say in an answer from memory, unless
@@ -53,7 +52,7 @@ class Request:
 
     method: str
     key: str
-    conditions: Conditions = _NO_CONDITIONS
+    conditions: Conditions = NO_CONDITIONS
     directives: RequestDirectives = _NO_DIRECTIVES
     range: str | None = None
     if_range: str | None = None

@@ -17,9 +17,11 @@ from django.utils.functional import cached_property
 from proxy import metrics
 from proxy.access_log import is_on as access_log_is_on
 from proxy.access_log import log_request
+from proxy.metrics import BYTES_SERVED
 from proxy.origin.errors import OriginError
 from proxy.responses import cookies_of, fields_of, handling_of
 from proxy.server.routes import Routes
+from proxy.views import serve_object
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
@@ -59,6 +61,7 @@ class LeanRequest(ASGIRequest):
 
     # As Django's __init__ leaves it where there is no prefix.
     script_name = ""
+    resolver_match: ResolverMatch | None = None
     _post_parse_error = _read_started = False
 
     def __init__(self, scope: Scope, receive: Receive, *, prefixed: bool = True) -> None:
@@ -69,8 +72,10 @@ class LeanRequest(ASGIRequest):
         self.scope = scope
         self.method = scope["method"]
         self.path = self.path_info = scope["path"]
-        self.resolver_match = None
-        self._stream = BytesIO()
+
+    @cached_property
+    def _stream(self) -> BytesIO:  # type: ignore[override]
+        return BytesIO()
 
     @cached_property
     def META(self) -> dict[str, Any]:  # type: ignore[override]  # noqa: N802 - Django's name
@@ -116,6 +121,11 @@ class LeanHandler(ASGIHandler):
     connections that nothing here has.
     """
 
+    # Set by load_middleware().
+    _middleware_chain: AsyncView
+    _view_middleware: list[Callable[..., Any]]
+    _exception_middleware: list[Callable[..., Any]]
+
     def __init__(self, beside_http: Application) -> None:
         """What is not a request over HTTP is given to another application."""
         super().__init__()
@@ -134,6 +144,17 @@ class LeanHandler(ASGIHandler):
         # Unpacked by Django, which takes a ResolverMatch four calls.
         return match.func, match.args, match.kwargs
 
+    async def _get_response_async(self, request: ASGIRequest) -> HttpResponseBase:
+        """As Django's, which asks of what kind each view is, and what it has returned."""
+        if not (self._view_middleware or self._exception_middleware or hasattr(request, "urlconf")):
+            match = self._match(request.path_info)
+            if match.func is serve_object:
+                # A coroutine function, and what it returns needs no rendering.
+                request.resolver_match = match
+                return await serve_object(request)
+        response: HttpResponseBase = await super()._get_response_async(request)  # type: ignore[misc]
+        return response
+
     def make_view_atomic(self, view: Any) -> Any:
         """The view: there is no database to have transactions."""
         return view
@@ -146,8 +167,7 @@ class LeanHandler(ASGIHandler):
         started = time.perf_counter()
         prefixed = self._has_script_name or bool(scope.get("root_path"))
         request = LeanRequest(scope, receive, prefixed=prefixed)
-        chain: AsyncView = self._middleware_chain  # type: ignore[attr-defined]
-        response: Any = await chain(request)
+        response: Any = await self._middleware_chain(request)
         body = _Body(send)
         complete = False
         try:
@@ -155,13 +175,13 @@ class LeanHandler(ASGIHandler):
                 await send(_start(response, fields_of(response)))
                 complete = await self._stream(request, response, receive, body)
             else:
-                await send(_start(response, _fields_with_length(request, response)))
-                content = b"" if request.method == "HEAD" else response.content
-                await body.send(content, more=False)
+                content = response.content
+                await send(_start(response, _fields_with_length(request, response, content)))
+                await body.send(b"" if request.method == "HEAD" else content, more=False)
                 complete = True
         finally:
             _close(response)
-            metrics.tally.row[metrics.BYTES_SERVED] += body.sent_bytes
+            metrics.tally.row[BYTES_SERVED] += body.sent_bytes
             if access_log_is_on():
                 log_request(
                     method=scope["method"],
@@ -210,13 +230,17 @@ def _close(response: HttpResponseBase) -> None:
     response.closed = True
 
 
-def _fields_with_length(request: LeanRequest, response: HttpResponse) -> dict[bytes, bytes]:
+def _fields_with_length(
+    request: LeanRequest, response: HttpResponse, content: bytes
+) -> dict[bytes, bytes]:
     fields = fields_of(response)
-    if b"content-length" not in fields and response.status_code not in _WITHOUT_LENGTH:
-        content = response.content
+    if (
+        b"content-length" not in fields
+        and response.status_code not in _WITHOUT_LENGTH
         # Nothing to send for a HEAD says nothing of what a GET would be sent.
-        if content or request.method != "HEAD":
-            fields[b"content-length"] = b"%d" % len(content)
+        and (content or request.method != "HEAD")
+    ):
+        fields[b"content-length"] = b"%d" % len(content)
     return fields
 
 
