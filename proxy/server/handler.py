@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import time
-from email.utils import formatdate
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +15,15 @@ from proxy import metrics
 from proxy.access_log import is_on as access_log_is_on
 from proxy.access_log import log_request
 from proxy.metrics import BYTES_SERVED
-from proxy.origin.errors import OriginError
-from proxy.responses import cookies_of, fields_of, handling_of
+from proxy.responses import handling_of
 from proxy.server.routes import Routes
+from proxy.server.sending import Sending, close
 from proxy.views import serve_object
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from django.http import HttpRequest, HttpResponse, HttpResponseBase
+    from django.http import HttpRequest, HttpResponseBase
     from django.urls import ResolverMatch
 
     Scope = dict[str, Any]
@@ -35,12 +32,6 @@ if TYPE_CHECKING:
     Application = Callable[[Scope, Receive, Send], Awaitable[None]]
     AsyncView = Callable[[ASGIRequest], Awaitable[HttpResponseBase]]
 
-# The ASGI extension by which the server offers to cut a connection: {"abort": callable}.
-ABORT_EXTENSION = "s3proxy.abort"
-
-logger = logging.getLogger("s3proxy.server")
-
-_WITHOUT_LENGTH = frozenset({204, 304})
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 
 
@@ -168,115 +159,26 @@ class LeanHandler(ASGIHandler):
         prefixed = self._has_script_name or bool(scope.get("root_path"))
         request = LeanRequest(scope, receive, prefixed=prefixed)
         response: Any = await self._middleware_chain(request)
-        body = _Body(send)
+        sending = Sending(scope, receive, send)
         complete = False
         try:
             if response.streaming:
-                await send(_start(response, fields_of(response)))
-                complete = await self._stream(request, response, receive, body)
+                complete = await sending.stream(response)
             else:
-                content = response.content
-                await send(_start(response, _fields_with_length(request, response, content)))
-                await body.send(b"" if request.method == "HEAD" else content, more=False)
+                await sending.whole(request, response)
                 complete = True
         finally:
-            _close(response)
-            metrics.tally.row[BYTES_SERVED] += body.sent_bytes
+            close(response)
+            metrics.tally.row[BYTES_SERVED] += sending.sent_bytes
             if access_log_is_on():
                 log_request(
                     method=scope["method"],
                     path=scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
                     status=response.status_code,
-                    sent_bytes=body.sent_bytes,
+                    sent_bytes=sending.sent_bytes,
                     seconds=time.perf_counter() - started,
                     client=scope.get("s3proxy.client", "-"),
                     handling=handling_of(response),
                     request_id=scope.get("s3proxy.request_id"),
                     complete=complete,
                 )
-
-    async def _stream(
-        self, request: LeanRequest, response: Any, receive: Receive, body: _Body
-    ) -> bool:
-        # A server drops silently what is sent to a client that has gone; without listening, a
-        # stream would go on for nobody.
-        sending = asyncio.create_task(body.send_all(response))
-        listening = asyncio.create_task(_disconnected(receive))
-        try:
-            await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
-            if not sending.done():
-                metrics.client_disconnects.inc()
-                return False
-            await sending
-        except OriginError:
-            # In the log already. A body that looked complete would be a lie.
-            _abort(request)
-            return False
-        finally:
-            sending.cancel()
-            listening.cancel()
-            await asyncio.gather(sending, listening, return_exceptions=True)
-        return True
-
-
-def _close(response: HttpResponseBase) -> None:
-    """As response.close(), without a signal for databases and caches that nothing here closes."""
-    closers: list[Callable[[], object]] = response._resource_closers  # type: ignore[attr-defined]  # noqa: SLF001
-    if closers:
-        for closer in closers:
-            with contextlib.suppress(Exception):
-                closer()
-        closers.clear()
-    response.closed = True
-
-
-def _fields_with_length(
-    request: LeanRequest, response: HttpResponse, content: bytes
-) -> dict[bytes, bytes]:
-    fields = fields_of(response)
-    if (
-        b"content-length" not in fields
-        and response.status_code not in _WITHOUT_LENGTH
-        # Nothing to send for a HEAD says nothing of what a GET would be sent.
-        and (content or request.method != "HEAD")
-    ):
-        fields[b"content-length"] = b"%d" % len(content)
-    return fields
-
-
-def _start(response: HttpResponseBase, fields: dict[bytes, bytes]) -> dict[str, Any]:
-    """The message that begins a response."""
-    if b"date" not in fields:
-        fields[b"date"] = formatdate(usegmt=True).encode("ascii")
-    headers = [*fields.items(), *cookies_of(response)]
-    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
-
-
-class _Body:
-    """Sends one response's body and counts its bytes."""
-
-    __slots__ = ("_send", "sent_bytes")
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.sent_bytes = 0
-
-    def send(self, chunk: bytes, *, more: bool) -> Awaitable[None]:
-        self.sent_bytes += len(chunk)
-        return self._send({"type": "http.response.body", "body": chunk, "more_body": more})
-
-    async def send_all(self, chunks: AsyncIterable[bytes]) -> None:
-        async for chunk in chunks:
-            await self.send(chunk, more=True)
-        await self.send(b"", more=False)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _abort(request: LeanRequest) -> None:
-    extension = request.scope.get("extensions", {}).get(ABORT_EXTENSION)
-    if extension is not None:
-        extension["abort"]()
