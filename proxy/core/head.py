@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from proxy.core import ranges
@@ -136,10 +137,16 @@ def _whole(request: Request, stored: StoredResponse, added: Fields) -> Head:
     if length is None:
         fields = (*stored.fields, *added)
         return Head(_OK, fields, () if request.method == "HEAD" else (EVERYTHING,))
-    fields = (*stored.fields, (b"content-length", b"%d" % length), *added)
-    if request.method == "HEAD" or length == 0:
-        return Head(_OK, fields)
-    return Head(_OK, fields, (ByteRange(0, length - 1),))
+    told, whole = _of_length(length)
+    fields = (*stored.fields, told, *added)
+    return Head(_OK, fields, () if request.method == "HEAD" else whole)
+
+
+# Of the objects that are asked for often, many have one length, and each has the same again.
+@lru_cache(maxsize=1024)
+def _of_length(length: int) -> tuple[tuple[bytes, bytes], tuple[ByteRange, ...]]:
+    """The Content-Length of a whole representation, and its segments."""
+    return (b"content-length", b"%d" % length), (ByteRange(0, length - 1),) if length else ()
 
 
 def _single_part(part: ByteRange, stored: StoredResponse, total: int, added: Fields) -> Head:

@@ -35,19 +35,19 @@ class Sending:
     __slots__ = ("_extensions", "_receive", "_send", "sent_bytes")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._extensions: dict[str, Any] = scope.get("extensions", {})
+        self._extensions: dict[str, Any] | None = scope.get("extensions")
         self._receive = receive
         self._send = send
         self.sent_bytes = 0
 
     async def whole(self, request: HttpRequest, response: HttpResponse) -> None:
         """Send a response whose body is at hand."""
-        content = response.content
+        content, status = response.content, response.status_code
         fields = _dated_fields(response)
         is_head = request.method == "HEAD"
         if (
             b"content-length" not in fields
-            and response.status_code not in _WITHOUT_LENGTH
+            and status not in _WITHOUT_LENGTH
             # Nothing to send for a HEAD says nothing of what a GET would be sent.
             and (content or not is_head)
         ):
@@ -55,17 +55,26 @@ class Sending:
         if is_head:
             content = b""
         cookies = cookies_of(response)
-        offered = self._extensions.get(WHOLE_EXTENSION)
-        if offered and not cookies and offered["send"](response.status_code, fields, content):
-            self.sent_bytes = len(content)
-            return
-        await self._start(response.status_code, [*fields.items(), *cookies])
-        await self._send_body(content, more=False)
+        if self._extensions and not cookies:
+            offered = self._extensions.get(WHOLE_EXTENSION)
+            if offered is not None and offered["send"](status, fields, content):
+                self.sent_bytes = len(content)
+                return
+        headers = [*fields.items(), *cookies]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        self.sent_bytes = len(content)
+        await self._send({"type": "http.response.body", "body": content, "more_body": False})
 
     async def stream(self, response: Any) -> bool:
         """Send a response whose body comes in pieces; did the client get all of it?"""
         headers = [*_dated_fields(response).items(), *cookies_of(response)]
-        await self._start(response.status_code, headers)
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": response.status_code,
+                "headers": headers,
+            }
+        )
         # A server drops silently what is sent to a client that has gone; without listening, a
         # stream would go on for nobody.
         sending = asyncio.create_task(self._send_all(response))
@@ -86,20 +95,14 @@ class Sending:
             await asyncio.gather(sending, listening, return_exceptions=True)
         return True
 
-    def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> Awaitable[None]:
-        return self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    def _send_body(self, chunk: bytes, *, more: bool) -> Awaitable[None]:
-        self.sent_bytes += len(chunk)
-        return self._send({"type": "http.response.body", "body": chunk, "more_body": more})
-
     async def _send_all(self, chunks: AsyncIterable[bytes]) -> None:
         async for chunk in chunks:
-            await self._send_body(chunk, more=True)
-        await self._send_body(b"", more=False)
+            self.sent_bytes += len(chunk)
+            await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _abort(self) -> None:
-        offered = self._extensions.get(ABORT_EXTENSION)
+        offered = (self._extensions or {}).get(ABORT_EXTENSION)
         if offered is not None:
             offered["abort"]()
 
