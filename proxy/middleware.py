@@ -70,7 +70,7 @@ def observe(get_response: AsyncView) -> AsyncView:
         match = request.resolver_match
         counts.count(
             match.view_name if match else None,
-            request.scheme,
+            request.scheme if conf.tells_scheme_by_field() else scope.get("scheme") or "http",
             request.method,
             response.status_code,
             streaming=response.streaming,

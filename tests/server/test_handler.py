@@ -12,6 +12,7 @@ from django.test import override_settings
 from django.urls import re_path
 from django.utils.decorators import async_only_middleware
 from django.utils.deprecation import MiddlewareMixin
+from prometheus_client import REGISTRY
 
 from proxy.server.handler import LeanHandler, LeanRequest
 from proxy.views import serve_object
@@ -201,6 +202,22 @@ async def test_a_view_of_objects_that_is_found_is_told() -> None:
     assert request.resolver_match is not None
     assert request.resolver_match.func is serve_object
     assert request.resolver_match.view_name == "object"
+
+
+@pytest.mark.parametrize(("field", "transport"), [("https", "https"), ("http", "http")])
+async def test_a_scheme_that_a_field_tells_is_counted(field: str, transport: str) -> None:
+    def counted() -> float:
+        name = "django_http_requests_total_by_transport_total"
+        return REGISTRY.get_sample_value(name, {"transport": transport}) or 0.0
+
+    asked = scope(headers=[(b"x-forwarded-proto", field.encode())], scheme="ftp")
+    with override_settings(SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https")):
+        await answer(asked)
+        before = counted()
+        await answer(asked)
+        assert counted() == before + 1
+    await answer(asked)
+    assert counted() == before + 1
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
