@@ -43,7 +43,7 @@ class Sending:
     async def whole(self, request: HttpRequest, response: HttpResponse) -> None:
         """Send a response whose body is at hand."""
         content, status = response.content, response.status_code
-        fields = _dated_fields(response)
+        fields = fields_of(response)
         is_head = request.method == "HEAD"
         if (
             b"content-length" not in fields
@@ -52,6 +52,7 @@ class Sending:
             and (content or not is_head)
         ):
             fields[b"content-length"] = b"%d" % len(content)
+        _date(fields)
         if is_head:
             content = b""
         cookies = cookies_of(response)
@@ -67,14 +68,11 @@ class Sending:
 
     async def stream(self, response: Any) -> bool:
         """Send a response whose body comes in pieces; did the client get all of it?"""
-        headers = [*_dated_fields(response).items(), *cookies_of(response)]
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": response.status_code,
-                "headers": headers,
-            }
-        )
+        fields = fields_of(response)
+        _date(fields)
+        headers = [*fields.items(), *cookies_of(response)]
+        status = response.status_code
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
         # A server drops silently what is sent to a client that has gone; without listening, a
         # stream would go on for nobody.
         sending = asyncio.create_task(self._send_all(response))
@@ -107,11 +105,9 @@ class Sending:
             offered["abort"]()
 
 
-def _dated_fields(response: HttpResponseBase) -> dict[bytes, bytes]:
-    fields = fields_of(response)
+def _date(fields: dict[bytes, bytes]) -> None:
     if b"date" not in fields:
         fields[b"date"] = formatdate(usegmt=True).encode("ascii")
-    return fields
 
 
 async def _disconnected(receive: Receive) -> None:
