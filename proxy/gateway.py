@@ -83,7 +83,7 @@ class Gateway:
     async def answer(self, request: Request, sighting: Sighting | None = None) -> Answer:
         """Answer a request; whoever gets the answer must close it.
 
-        ``sighting`` is what sight() gave for the request's key a moment ago.
+        ``sighting`` is what sight() gave for the request's key, or at_hand() for it, a moment ago.
         """
         if sighting is None or not self._still_holds(sighting):
             found = self.at_hand(request)
@@ -122,9 +122,9 @@ class Gateway:
         return found is None or self._store.use(found.slot, found.version)
 
     def at_hand(self, request: Request) -> Answer | Sighting:
-        """The answer to a request if a fresh response in memory gives it, else what is there.
+        """The answer to a request if a fresh response in memory gives it.
 
-        What is there is for answer(), at once.
+        Else what is there, for answer() without letting anybody else have a turn before it.
         """
         sighting = self._store.sight(request.key)
         now = self._clock()

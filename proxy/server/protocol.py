@@ -135,7 +135,8 @@ class HttpProtocol(AnsweringProtocol):
         name = name.lower()
         field = (name, value)
         self.headers.append(field)
-        if name in _NOTED:
+        # Trailers have no say.
+        if name in _NOTED and not self._in_body:
             if name != b"expect":
                 self._fields.append(field)
             elif value.lower() == b"100-continue":

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 JOINED_BYTES = 16 * 1024
 # RFC 9110 §8.6: these have no content whose length there is to tell.
 _WITHOUT_LENGTH = frozenset({204, 304})
-
-
 _KNOWN_STATUSES = frozenset(http.HTTPStatus)
 # RFC 9110 §5.6.2: all that a field's name is made of; §5.5: what no value has.
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
