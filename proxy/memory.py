@@ -79,6 +79,11 @@ class Memory:
         decided_until = stored.fresh_until if _is_decided(request, head) else 0.0
         return Recalled(head, body, handling, found, told, valid_until, decided_until)
 
+    def tell(self, stored: StoredResponse, now: float) -> tuple[Handling, Fields]:
+        """How a hit is handled, and the cache's own fields of it."""
+        age = stored.age(now)
+        return _told(math.floor(stored.freshness.lifetime - age), int(age))
+
     def retell(self, stored: StoredResponse, now: float) -> Retold:
         """What an answer that recall() gave would say instead of its own cache fields."""
         age = stored.age(now)

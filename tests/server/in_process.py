@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.server import ServerState
@@ -44,10 +44,13 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     """Is never asked."""
 
 
-def connected(front: Front) -> tuple[FastProtocol, Sent]:
+def connected(front: Front | None, asked: Any = application) -> tuple[FastProtocol, Sent]:
+    """Without a front all is asked of the application."""
     loop = asyncio.get_running_loop()
     FastProtocol._fronts[loop] = front
-    config = uvicorn.Config(cast("Any", application), log_config=None, lifespan="off")
+    config = uvicorn.Config(
+        asked, log_config=None, lifespan="off", access_log=False, proxy_headers=False
+    )
     config.load()
     protocol, transport = FastProtocol(config, ServerState(), {}, loop), Sent()
     protocol.connection_made(transport)
