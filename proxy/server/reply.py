@@ -9,7 +9,8 @@ from weakref import ref
 
 from proxy.core.messages import Everything
 from proxy.core.ranges import ByteRange
-from proxy.server.wire import date_line, field_lines, status_line
+from proxy.server.page_pipe import Pages
+from proxy.server.wire import JOINED_BYTES, date_line, field_lines, status_line
 
 if TYPE_CHECKING:
     from proxy.access_log import LinePieces
@@ -30,8 +31,8 @@ class Reply:
     """An answer on the wire: ``head``, the request id, an empty line, the body.
 
     ``head`` is as it has to be until ``valid_until``. The body is made of ``segments`` of the
-    stored one, which is not kept alive by this, and where ``at`` is not None is ``size`` bytes
-    from there in the store.
+    stored one, which is not kept alive by this. Where it is in one piece in the store, that is
+    ``place`` there, or ``pages`` where it can be sent from there.
     """
 
     __slots__ = (
@@ -41,13 +42,13 @@ class Reply:
         "_is_dated",
         "_kept",
         "asked",
-        "at",
         "handling",
         "head",
         "key",
         "log_pieces",
+        "pages",
+        "place",
         "segments",
-        "size",
         "slot",
         "status",
         "stored",
@@ -71,7 +72,7 @@ class Reply:
         # Once it is to last: what a new head is made of.
         self._kept: StoredResponse | None = None
         self.slot, self.version = found.slot, found.version
-        self.at, self.size = _place_of_body(recalled)
+        self.place, self.pages = _place_of_body(recalled)
         self.valid_until = recalled.valid_until
         self._decided_until = recalled.decided_until
         self._before, self._after = _encoded(recalled)
@@ -112,19 +113,27 @@ class Reply:
         return b"".join((self._before, _told_lines(fields), self._after, date, b"x-request-id: "))
 
 
-def _place_of_body(recalled: Recalled) -> tuple[int | None, int]:
-    """Where an answer's body begins in the store, None where it is not in one piece; its bytes."""
+def _place_of_body(recalled: Recalled) -> tuple[tuple[int, int] | None, Pages | None]:
+    """Where an answer's body is in the store, as offset and bytes, and as pages; None if nowhere.
+
+    It is in pages where it may be sent from them, and is so large that this is worth it.
+    """
     segments, found = recalled.head.segments, recalled.found
     if not segments:
         # Nothing, which is anywhere.
-        return 0, 0
-    if len(segments) == 1 and found.body_at is not None:
-        only = segments[0]
-        if isinstance(only, ByteRange):
-            return found.body_at + only.first, only.length
-        if isinstance(only, Everything):
-            return found.body_at, len(found.response.body or b"")
-    return None, 0
+        return (0, 0), None
+    if len(segments) != 1 or found.body_place is None:
+        return None, None
+    at, in_pages = found.body_place
+    only = segments[0]
+    if isinstance(only, ByteRange):
+        at, size = at + only.first, only.length
+    elif isinstance(only, Everything):
+        size = len(found.response.body or b"")
+    else:
+        return None, None
+    worth_it = in_pages and size >= JOINED_BYTES
+    return (at, size), Pages(found.slot, found.version, at, size) if worth_it else None
 
 
 def _encoded(recalled: Recalled) -> tuple[bytes, bytes]:

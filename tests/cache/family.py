@@ -108,7 +108,7 @@ def hammer(cache: MemoryCache, chance: random.Random) -> None:
             found = cache.lookup(key)
             if found is not None:
                 check(key, found.value)
-                if isinstance(found.value, StoredResponse) and found.body_at is not None:
+                if isinstance(found.value, StoredResponse) and found.body_place is not None:
                     response = found.value
                     seen = (key, response.etag, response.length, found._replace(value=None))
                     _bodies_seen.append(seen)
@@ -120,7 +120,7 @@ def read_again(cache: MemoryCache, chance: random.Random) -> bool:
         return False
     key, etag, length, found = chance.choice(_bodies_seen)
     assert length is not None
-    body = cache.read(found.slot, found.version, found.body_at, length)
+    body = cache.read(found.slot, found.version, found.body_place.at, length)
     if body is not None:
         assert etag == f"{key} {zlib.crc32(body)}"
     return body is not None

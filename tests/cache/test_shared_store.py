@@ -47,23 +47,24 @@ def test_a_large_body_is_given_out_uncopied_until_nobody_looks(cache: MemoryCach
 def test_a_small_body_is_read_where_it_lies_as_long_as_it_is_current(cache: MemoryCache) -> None:
     found = cache.put("k", stored_response(body=b"abcdef", length=6), None)
     assert found is not None
-    assert found.body_at is not None
-    assert cache.read(found.slot, found.version, found.body_at, 6) == b"abcdef"
-    assert cache.read(found.slot, found.version, found.body_at + 2, 3) == b"cde"
+    assert found.body_place is not None
+    at = found.body_place.at
+    assert cache.read(found.slot, found.version, at, 6) == b"abcdef"
+    assert cache.read(found.slot, found.version, at + 2, 3) == b"cde"
     freshened = cache.put("k", replace(found.value, status=203), None)
     assert freshened is not None
-    assert cache.read(found.slot, found.version, found.body_at, 6) is None
-    assert freshened.body_at == found.body_at
-    assert cache.read(freshened.slot, freshened.version, found.body_at, 6) == b"abcdef"
+    assert cache.read(found.slot, found.version, at, 6) is None
+    assert freshened.body_place == found.body_place
+    assert cache.read(freshened.slot, freshened.version, at, 6) == b"abcdef"
     cache.remove("k")
-    assert cache.read(freshened.slot, freshened.version, found.body_at, 6) is None
+    assert cache.read(freshened.slot, freshened.version, at, 6) is None
 
 
 def test_a_large_or_absent_body_has_to_be_looked_up(cache: MemoryCache) -> None:
     for response in (large(b"a"), stored_response(body=b"", length=0), stored_response(body=None)):
         found = cache.put("k", response, None)
         assert found is not None
-        assert found.body_at is None
+        assert found.body_place is None
 
 
 def test_a_freshened_response_keeps_its_body_where_it_is(cache: MemoryCache) -> None:
