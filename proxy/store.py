@@ -63,8 +63,8 @@ class Store:
         self.purge_log = purge_log
         # Asked with each hit: methods of the cache, without one of ours around them. use(slot,
         # version): is what was found there still there, unchanged? If so, that is a use of it.
-        # read(slot, version, at, size): so many bytes of its body, None if it is not. splice(slot,
-        # version, at, size, pipe): the same into a pipe.
+        # read(slot, version, pieces): these of its body, None if it is not. splice(slot, version,
+        # pieces, pipe): the same into a pipe.
         self.use, self.read, self.splice = cache.use, cache.read, cache.splice
 
     @property

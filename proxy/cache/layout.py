@@ -6,6 +6,7 @@ import mmap
 from dataclasses import dataclass
 
 from proxy.cache import blocks, pins, recency, slots
+from proxy.cache.block_map import BLOCK, BLOCK_COST, PAGE_BLOCKS
 from proxy.cache.index import table_length
 
 # Words of the header, by whose they are; the store's own ones by name.
@@ -83,9 +84,9 @@ class Plan:
         tables = sum(_aligned(size) for size in sizes)
         # With a byte for each page, of which there is at least a part.
         tables += 1 + budget // mmap.PAGESIZE
-        count = max(0, (budget - tables) // blocks.BLOCK_COST)
+        count = max(0, (budget - tables) // BLOCK_COST)
         # The blocks are first, since pages begin there.
-        at = count * blocks.BLOCK
+        at = count * BLOCK
         offsets = []
         for size in sizes:
             offsets.append(at)
@@ -107,12 +108,12 @@ class Plan:
             pins_at=pins_at,
             map_at=at,
             pages_at=at + count,
-            size=at + count + 1 + count // blocks.PAGE_BLOCKS,
+            size=at + count + 1 + count // PAGE_BLOCKS,
         )
 
     def bytes_of(self, entries: int, taken: int) -> int:
         """What so many entries in so many blocks take."""
-        return entries * _ENTRY_BYTES + taken * blocks.BLOCK_COST
+        return entries * _ENTRY_BYTES + taken * BLOCK_COST
 
 
 def _aligned(size: int) -> int:

@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from mmap import mmap
 
 # A page is nobody's, has a part of one body alone, or blocks of many things.
@@ -64,6 +65,13 @@ class PageMap:
     def shared(self) -> int:
         """How many have blocks of many things."""
         return self._header[_SHARED_PAGES]
+
+    def all_shared(self) -> Iterator[int]:
+        """Those that have blocks of many things."""
+        at = self._map.find(SHARED, self._at, self._end)
+        while at >= 0:
+            yield at - self._at
+            at = self._map.find(SHARED, at + 1, self._end)
 
     def is_whole(self, page: int) -> bool:
         """Has it a part of one body alone?"""

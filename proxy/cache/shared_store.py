@@ -17,7 +17,7 @@ from proxy.cache.shared_memory import SharedMemory
 from proxy.cache.slots import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
 # What lies in more pieces is looked up.
 _MOST_PIECES = 32
@@ -117,17 +117,18 @@ class SharedStore:
         self.ticks[slot] = monotonic_ns()
         return True
 
-    def read(self, slot: int, version: int, at: int, size: int) -> bytes | None:
-        """``size`` bytes of the body of what the slot holds, if it is current. Without the lock.
-
-        ``at`` and ``size`` are of a piece of it.
-        """
-        data = self._map[at : at + size]
+    def read(self, slot: int, version: int, pieces: Sequence[Piece]) -> bytes | None:
+        """These pieces of the body of what the slot holds, if it is current. Without the lock."""
+        if len(pieces) == 1:
+            at, size = pieces[0]
+            data = self._map[at : at + size]
+        else:
+            data = b"".join([self._map[at : at + size] for at, size in pieces])
         # Room is given to others after the version has gone, never before: if it is still there,
         # nothing else has been written here meanwhile.
         return data if self.versions[slot] == version else None
 
-    def splice(self, slot: int, version: int, pieces: Iterable[Piece], pipe: int) -> bool:
+    def splice(self, slot: int, version: int, pieces: Sequence[Piece], pipe: int) -> bool:
         """As read(), but into a pipe, of a body that is lent; else what came into it is no body.
 
         What is in the pipe stays as it is, whatever becomes of the slot. Raises OSError.
@@ -149,9 +150,9 @@ class SharedStore:
             self.ticks[slot] = monotonic_ns()
             text = self._blocks.read(record.record, record.key_bytes + record.head_bytes)
             body = self._body(slot, record)
-            version = self.versions[slot]
+            placed = self._placed(slot, self.versions[slot], record)
         return Stored(
-            self._placed(slot, version, record),
+            placed,
             Content(record.kind, text[record.key_bytes :], body),
             _lifetime(record),
             record.stale_since,
@@ -291,6 +292,8 @@ class SharedStore:
             for slot in self._held.pins.forget(index):
                 self._held.unpin(slot)
 
+    # What follows assumes that the lock is held.
+
     def _placed(self, slot: int, version: int, record: Record) -> Placed:
         size = record.body_bytes
         place = None
@@ -299,8 +302,6 @@ class SharedStore:
             pieces = self._blocks.pieces(body, size)
             place = BodyPlace(tuple(pieces), self._blocks.is_lent(body))
         return Placed(slot, version, record.body_id, place)
-
-    # What follows assumes that the lock is held.
 
     def _body(self, slot: int, record: Record) -> bytes | memoryview | None:
         if record.body_bytes == NO_BODY:

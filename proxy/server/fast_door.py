@@ -190,9 +190,9 @@ class FastDoor:
             return reply.pages
         stored = reply.stored()
         if stored is None:
-            place = reply.place
-            if place is not None and (place[1] <= _SMALL_BODY_BYTES or self._turn()):
-                return self._read(reply.slot, reply.version, *place)
+            pieces = reply.pieces
+            if pieces is not None and (reply.size <= _SMALL_BODY_BYTES or self._turn()):
+                return self._read(reply.slot, reply.version, pieces)
             stored = self._stored_again(reply)
             if stored is None:
                 return None
@@ -201,7 +201,7 @@ class FastDoor:
 
     def read(self, pages: Pages) -> bytes | None:
         """A copy of what is in pages; None where they are another's by now."""
-        return self._read(pages.slot, pages.version, pages.at, pages.size)
+        return self._read(pages.slot, pages.version, pages.pieces)
 
     def _stored_again(self, reply: Reply) -> StoredResponse | None:
         """The response that nobody kept in hand since a reply was last sent."""

@@ -16,19 +16,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from proxy.cache.blocks import Piece
+
 # Enough for the largest body that is in pages, where the kernel allows it.
 _CAPACITY = 512 * 1024
-# A page at each end may be used in part, and the head takes one or two.
-_SPARE = 4 * 4096
+# The head takes a page or two, and each piece may use one at each end in part.
+_SPARE = 34 * 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """``size`` bytes of the store's memory from ``at`` on, if the slot still has this version."""
+    """``size`` bytes in ``pieces`` of the store's memory, if the slot still has this version."""
 
     slot: int
     version: int
-    at: int
+    pieces: tuple[Piece, ...]
     size: int
 
     def __len__(self) -> int:
@@ -38,7 +40,7 @@ class Pages:
 class PagePipe:
     """A pipe for one answer at a time; ``splice`` is the store's."""
 
-    def __init__(self, splice: Callable[[int, int, int, int, int], bool]) -> None:
+    def __init__(self, splice: Callable[[int, int, tuple[Piece, ...], int], bool]) -> None:
         self._splice = splice
         self._end, self._beginning = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         weakref.finalize(self, _close, self._end, self._beginning)
@@ -56,7 +58,7 @@ class PagePipe:
         """Take an answer; false where the pages are another's now, or cannot be taken."""
         try:
             self._held = os.write(self._beginning, head)
-            if self._splice(pages.slot, pages.version, pages.at, pages.size, self._beginning):
+            if self._splice(pages.slot, pages.version, pages.pieces, self._beginning):
                 self._held += pages.size
                 return True
         except OSError:

@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from proxy.cache.backend import MemoryCache, forget_stores
-from proxy.cache.blocks import BLOCK
+from proxy.cache.block_map import BLOCK
 from proxy.cache.layout import Plan
 from tests.core.responses import stored_response
 

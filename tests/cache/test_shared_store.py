@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from proxy.cache.blocks import Piece
 from proxy.cache.layout import Plan
 from proxy.cache.shared_store import Content, Lifetime, SharedStore
 from tests.cache.audit import audit
@@ -48,16 +49,16 @@ def test_a_small_body_is_read_where_it_lies_as_long_as_it_is_current(cache: Memo
     found = cache.put("k", stored_response(body=b"abcdef", length=6), None)
     assert found is not None
     assert found.body_place is not None
-    at = found.body_place.at
-    assert cache.read(found.slot, found.version, at, 6) == b"abcdef"
-    assert cache.read(found.slot, found.version, at + 2, 3) == b"cde"
+    (piece,) = pieces = found.body_place.pieces
+    assert cache.read(found.slot, found.version, pieces) == b"abcdef"
+    assert cache.read(found.slot, found.version, [Piece(piece.at + 2, 3)]) == b"cde"
     freshened = cache.put("k", replace(found.value, status=203), None)
     assert freshened is not None
-    assert cache.read(found.slot, found.version, at, 6) is None
+    assert cache.read(found.slot, found.version, pieces) is None
     assert freshened.body_place == found.body_place
-    assert cache.read(freshened.slot, freshened.version, at, 6) == b"abcdef"
+    assert cache.read(freshened.slot, freshened.version, pieces) == b"abcdef"
     cache.remove("k")
-    assert cache.read(freshened.slot, freshened.version, at, 6) is None
+    assert cache.read(freshened.slot, freshened.version, pieces) is None
 
 
 def test_a_large_or_absent_body_has_to_be_looked_up(cache: MemoryCache) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from proxy.cache.blocks import BLOCK, blocks_for
+from proxy.cache.block_map import BLOCK
+from proxy.cache.blocks import blocks_for
 from proxy.cache.layout import Plan
 from proxy.cache.shared_store import Content, Lifetime, SharedStore
 from tests.cache.audit import audit
