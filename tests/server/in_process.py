@@ -11,6 +11,8 @@ from uvicorn.server import ServerState
 from proxy.server.fast_protocol import FastProtocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.server.front import Front
 
 
@@ -45,10 +47,19 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 
 def connected(front: Front) -> tuple[FastProtocol, Sent]:
+    protocol, transport = _protocols(front)(), Sent()
+    protocol.connection_made(transport)
+    return protocol, transport
+
+
+async def listening(front: Front) -> asyncio.Server:
+    """A server on loopback, for those to whom the socket is the point."""
+    return await asyncio.get_running_loop().create_server(_protocols(front), "127.0.0.1", 0)
+
+
+def _protocols(front: Front) -> Callable[[], FastProtocol]:
     loop = asyncio.get_running_loop()
     FastProtocol._fronts[loop] = front
     config = uvicorn.Config(cast("Any", application), log_config=None, lifespan="off")
     config.load()
-    protocol, transport = FastProtocol(config, ServerState(), {}, loop), Sent()
-    protocol.connection_made(transport)
-    return protocol, transport
+    return lambda: FastProtocol(config, ServerState(), {}, loop)
