@@ -11,6 +11,7 @@ from uvicorn.server import ServerState
 from proxy.server.fast_protocol import FastProtocol
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from proxy.server.front import Front
@@ -52,9 +53,10 @@ def connected(front: Front) -> tuple[FastProtocol, Sent]:
     return protocol, transport
 
 
-async def listening(front: Front) -> asyncio.Server:
+async def listening(front: Front, tls: ssl.SSLContext | None = None) -> asyncio.Server:
     """A server on loopback, for those to whom the socket is the point."""
-    return await asyncio.get_running_loop().create_server(_protocols(front), "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(_protocols(front), "127.0.0.1", 0, ssl=tls)
 
 
 def _protocols(front: Front) -> Callable[[], FastProtocol]:
