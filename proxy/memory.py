@@ -55,7 +55,8 @@ class Memory:
         # The time by which all is decided, in seconds since the epoch.
         self.now = clock
         # As the store's.
-        self.look_up, self.use, self.read = store.look_up, store.use, store.read
+        self.look_up, self.use = store.look_up, store.use
+        self.read, self.splice = store.read, store.splice
 
     def recall(self, request: Request, sighting: Sighting | None = None) -> Recalled | None:
         """The answer to a request if a fresh response in memory gives it, else None.

@@ -23,6 +23,7 @@ from proxy.cache.seen import Seen
 from proxy.core.cache_key import InvalidTarget, object_key
 from proxy.core.messages import Request
 from proxy.server.framing import MAX_HEAD_BYTES
+from proxy.server.page_pipe import Pages
 from proxy.server.remembered import Remembered
 from proxy.server.reply import Reply
 
@@ -67,8 +68,9 @@ class Unanswered:
     sighting: Sighting | None
 
 
+Body = bytes | memoryview | Pages
 # A reply with its body, or why there is none.
-Found = tuple[Reply, bytes | memoryview] | Unanswered
+Found = tuple[Reply, Body] | Unanswered
 
 
 class FastDoor:
@@ -124,7 +126,7 @@ class FastDoor:
         request = self.request(asked[0], asked[1], fields)
         return None if request is None else self._ask(asked, request)
 
-    def answer_head(self, head: bytes) -> tuple[Reply, bytes | memoryview, Lines] | None:
+    def answer_head(self, head: bytes) -> tuple[Reply, Body, Lines] | None:
         """As answer(), of a whole request head that remember_head() has been told of.
 
         Beside reply and body what was told of the head.
@@ -153,7 +155,7 @@ class FastDoor:
             fields = reply.asked[2]
             self._rests.remember(rest, (fields, lines), len(rest) + _size(fields) + _HEAD_BYTES)
 
-    def _answer_line(self, head: bytes) -> tuple[Reply, bytes | memoryview, Lines] | None:
+    def _answer_line(self, head: bytes) -> tuple[Reply, Body, Lines] | None:
         """As answer_head(), of a head of which all but the first line is known."""
         if len(head) > MAX_HEAD_BYTES:
             return None
@@ -175,7 +177,7 @@ class FastDoor:
             self.remember_head(head, reply, lines)
         return reply, body, lines
 
-    def _body(self, reply: Reply) -> bytes | memoryview | None:
+    def _body(self, reply: Reply) -> Body | None:
         """A reply's body, where the gateway would still give this reply; brings it up to now."""
         # The one place where a reply is held against the store, which counts as a use of what
         # is stored.
@@ -184,16 +186,22 @@ class FastDoor:
         now = self._now()
         if now >= reply.valid_until and not reply.retell(self._memory, now):
             return None
+        if reply.pages is not None:
+            return reply.pages
         stored = reply.stored()
         if stored is None:
-            at, size = reply.at, reply.size
-            if at is not None and (size <= _SMALL_BODY_BYTES or self._turn()):
-                return self._read(reply.slot, reply.version, at, size)
+            pieces = reply.pieces
+            if pieces is not None and (reply.size <= _SMALL_BODY_BYTES or self._turn()):
+                return self._read(reply.slot, reply.version, pieces)
             stored = self._stored_again(reply)
             if stored is None:
                 return None
         body = stored.body or b""
         return body if reply.whole else from_memory(reply.segments, body)
+
+    def read(self, pages: Pages) -> bytes | None:
+        """A copy of what is in pages; None where they are another's by now."""
+        return self._read(pages.slot, pages.version, pages.pieces)
 
     def _stored_again(self, reply: Reply) -> StoredResponse | None:
         """The response that nobody kept in hand since a reply was last sent."""

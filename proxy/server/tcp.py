@@ -41,6 +41,18 @@ def bytes_taken(transport: asyncio.Transport) -> int:
     return -transport.get_write_buffer_size()
 
 
+def descriptor_of(transport: asyncio.Transport) -> int | None:
+    """The descriptor of its socket, where what the socket is sent is what the transport is.
+
+    None where something lies between the two, as TLS does.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.get_extra_info("sslcontext") is not None:
+        return None
+    descriptor: int = sock.fileno()
+    return descriptor if descriptor >= 0 else None
+
+
 def resets_of(transport: asyncio.Transport) -> Callable[[int], list[tuple[int, int]]]:
     """What, called with 0, is not empty once the peer has reset the connection.
 
