@@ -32,13 +32,14 @@ class SharedMemory:
 
     ``on_damage`` is called, holding the lock, when a holder was killed or left by an exception:
     it has to make the contents sound whatever they are. The last eight bytes are the lock's.
+    ``file`` is the descriptor of the file behind it.
     """
 
     def __init__(self, name: str, size: int) -> None:
-        self._file = _anonymous_file(name)
+        self.file = _anonymous_file(name)
         pages = -(-(size + WORD) // mmap.PAGESIZE) * mmap.PAGESIZE
-        os.ftruncate(self._file, pages)
-        self.map = mmap.mmap(self._file, pages)
+        os.ftruncate(self.file, pages)
+        self.map = mmap.mmap(self.file, pages)
         self.view = memoryview(self.map)
         self.is_renewable = self._can_renew()
         self.on_damage: Callable[[], None] = _nothing_to_repair
@@ -49,7 +50,7 @@ class SharedMemory:
         self._depth = 0
         self._left_by_exception = False
         _alive.add(self)
-        weakref.finalize(self, os.close, self._file)
+        weakref.finalize(self, os.close, self.file)
 
     def words(self, offset: int, count: int) -> memoryview[int]:
         """Aligned unsigned 8-byte numbers: each is read and written whole, without the lock."""
@@ -58,13 +59,6 @@ class SharedMemory:
     def halves(self, offset: int, count: int) -> memoryview[int]:
         """Unsigned 4-byte numbers."""
         return self.view[offset : offset + WORD // 2 * count].cast("I")
-
-    def splice(self, offset: int, size: int, pipe: int) -> int:
-        """Put these bytes into a pipe as references to their pages; how many of them. Linux only.
-
-        Raises OSError as the kernel does.
-        """
-        return os.splice(self._file, pipe, size, offset)
 
     def renew(self, offset: int, size: int) -> None:
         """Put empty pages in place of these; who refers to the old ones has them as they were.
@@ -111,7 +105,7 @@ class SharedMemory:
             return False
         self._depth = 1
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._begin()
         except OSError:
             self._depth = 0
@@ -139,7 +133,7 @@ class SharedMemory:
     def _take(self) -> None:
         while True:
             try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX)
+                fcntl.lockf(self.file, fcntl.LOCK_EX)
             except OSError as refusal:
                 # The kernel looks for cycles between processes. Where two of them have threads
                 # that use two memories it sees one that is none: who takes a lock while holding
@@ -163,7 +157,7 @@ class SharedMemory:
                 self._held[0] = 0
         finally:
             self._left_by_exception = False
-            fcntl.lockf(self._file, fcntl.LOCK_UN)
+            fcntl.lockf(self.file, fcntl.LOCK_UN)
 
     def _become_child(self) -> None:
         # A thread of the parent may have held it, and is not here to release it. The lock

@@ -7,6 +7,7 @@ lock itself; only is_current(), use(), read() and splice() do without.
 from __future__ import annotations
 
 import math
+import os
 from time import monotonic_ns
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -133,8 +134,9 @@ class SharedStore:
 
         What is in the pipe stays as it is, whatever becomes of the slot. Raises OSError.
         """
+        file = self.memory.file
         for at, size in pieces:
-            if self.memory.splice(at, size, pipe) != size:
+            if os.splice(file, pipe, size, at) != size:
                 return False
         # The pages of a body that was removed before are others now, and the version has gone; one
         # that is removed from now on leaves the pages to the pipe.

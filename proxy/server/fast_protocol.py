@@ -224,7 +224,7 @@ class FastProtocol(HttpProtocol):
         if (
             pipe is None
             or descriptor is None
-            or not pipe.takes(pages.size)
+            or pages.size > pipe.most
             # What is sent past the transport must not overtake what it has.
             or self.transport.get_write_buffer_size()
         ):

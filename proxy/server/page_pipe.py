@@ -38,7 +38,10 @@ class Pages:
 
 
 class PagePipe:
-    """A pipe for one answer at a time; ``splice`` is the store's."""
+    """A pipe for one answer at a time, with a body of at most ``most`` bytes.
+
+    ``splice`` is the store's.
+    """
 
     def __init__(self, splice: Callable[[int, int, tuple[Piece, ...], int], bool]) -> None:
         self._splice = splice
@@ -47,38 +50,36 @@ class PagePipe:
         # Refused to who has too many pipes.
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._beginning, fcntl.F_SETPIPE_SZ, _CAPACITY)
-        self._most = fcntl.fcntl(self._beginning, fcntl.F_GETPIPE_SZ) - _SPARE
+        self.most = fcntl.fcntl(self._beginning, fcntl.F_GETPIPE_SZ) - _SPARE
         self._held = 0
-
-    def takes(self, size: int) -> bool:
-        """Is there room for an answer with a body of so many bytes?"""
-        return size <= self._most
 
     def fill(self, head: bytes, pages: Pages) -> bool:
         """Take an answer; false where the pages are another's now, or cannot be taken."""
         try:
-            self._held = os.write(self._beginning, head)
+            self._held = os.write(self._beginning, head) + pages.size
             if self._splice(pages.slot, pages.version, pages.pieces, self._beginning):
-                self._held += pages.size
                 return True
         except OSError:
             # Not a system where the memory's pages can be had in this way.
-            self._most = 0
+            self.most = 0
         self._drain()
         return False
 
     def send(self, descriptor: int) -> bytes:
         """Send the answer to a socket that does not wait; what it did not take is returned."""
-        with contextlib.suppress(OSError):
-            self._held -= os.splice(self._end, descriptor, self._held)
-        return self._drain() if self._held else b""
+        try:
+            if os.splice(self._end, descriptor, self._held) == self._held:
+                return b""
+        except OSError:
+            # It takes nothing now, or never again: the transport will see.
+            pass
+        return self._drain()
 
     def _drain(self) -> bytes:
         pieces = []
         with contextlib.suppress(BlockingIOError):
             while piece := os.read(self._end, _CAPACITY):
                 pieces.append(piece)
-        self._held = 0
         return b"".join(pieces)
 
 

@@ -99,10 +99,10 @@ def test_a_finaliser_gets_the_lock_only_if_nobody_holds_it() -> None:
 
 def is_free_for_others(memory: SharedMemory) -> bool:
     """Can another process take the lock at this moment?"""
-    script = f"import fcntl; fcntl.lockf({memory._file}, fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    script = f"import fcntl; fcntl.lockf({memory.file}, fcntl.LOCK_EX | fcntl.LOCK_NB)"
     tried = subprocess.run(
         [sys.executable, "-S", "-c", script],
-        pass_fds=[memory._file],
+        pass_fds=[memory.file],
         stderr=subprocess.DEVNULL,
         timeout=20,
     )
