@@ -11,7 +11,8 @@ from proxy.answer import from_memory, is_copied_at_length
 from proxy.core import head as heads
 from proxy.core.cache_control import RequestDirectives
 from proxy.core.cache_status import CacheStatus, Handling
-from proxy.core.decision import Hit, decide
+from proxy.core.decision import Hit, decide, is_reusable
+from proxy.core.freshness import current_age
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from proxy.core.messages import Fields, Head, Request, StoredResponse
     from proxy.store import Found, Sighting, Store
 
+_OK = 200
 _NO_DIRECTIVES = RequestDirectives()
 
 
@@ -46,6 +48,19 @@ class Retold(NamedTuple):
     valid_until: float
 
 
+class Plain(NamedTuple):
+    """An answer of 200 with a whole stored response, as it goes out.
+
+    Its fields are ``stored``, lines already, then those of the ``whole``, then ``told``.
+    """
+
+    stored: bytes
+    whole: Fields
+    told: Fields
+    body: bytes
+    handling: Handling
+
+
 class Memory:
     """What is stored, as answers: nothing here waits, or asks anybody."""
 
@@ -56,6 +71,7 @@ class Memory:
         self.now = clock
         # As the store's.
         self.look_up, self.use, self.read = store.look_up, store.use, store.read
+        self._sketch = store.sketch
 
     def recall(self, request: Request, sighting: Sighting | None = None) -> Recalled | None:
         """The answer to a request if a fresh response in memory gives it, else None.
@@ -78,6 +94,25 @@ class Memory:
         body = from_memory(head.segments, stored.body or b"")
         decided_until = stored.fresh_until if _is_decided(request, head) else 0.0
         return Recalled(head, body, handling, found, told, valid_until, decided_until)
+
+    def recall_plain(self, key: str, below: int) -> Plain | None:
+        """What recall() says to a request that is_plain, where that is quickly told.
+
+        That is not so of bodies of ``below`` bytes or more.
+        """
+        found = self._sketch(key, below)
+        if found is None:
+            return None
+        sketch, body = found
+        length, freshness = sketch.length, sketch.freshness
+        if sketch.status != _OK or sketch.varies or length != len(body):
+            return None
+        age = current_age(sketch.initial_age, sketch.response_time, self.now())
+        if not is_reusable(freshness, age):
+            return None
+        handling, told = _told(math.floor(freshness.lifetime - age), int(age))
+        whole = heads.of_whole(length, nosniff=self._nosniff)
+        return Plain(sketch.lines, whole, told, body, handling)
 
     def retell(self, stored: StoredResponse, now: float) -> Retold:
         """What an answer that recall() gave would say instead of its own cache fields."""

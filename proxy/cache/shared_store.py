@@ -1,7 +1,7 @@
 """Keys with their contents in memory shared by processes, least recently used out first.
 
 Bounds, order, counts and removals are those of all processes together. Every method takes the
-lock itself; only is_current(), use() and read() do without.
+lock itself, but is_current(), use() and read(), which do without, and get() where it can.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class SharedStore:
         # For callers to whom even a method call is much: see is_current() and use().
         self.versions, self.ticks = self._slots.versions, self._slots.ticks
         self._map = self.memory.map
+        self._unlocked = self._held.unlocked
         self.memory.on_damage = self._held.reset
         self.memory.on_release = self._held.unpin_dropped
 
@@ -119,6 +120,15 @@ class SharedStore:
 
     def get(self, key: str, now: float) -> Stored | None:
         """What is under the key, which counts as a use; None if it is past ``kept_until``."""
+        glimpsed = self._unlocked.use(*self._held.encoded(key), now, self.plan.pinned_from)
+        if glimpsed is not None:
+            record = glimpsed.record
+            return Stored(
+                self._placed(glimpsed.slot, glimpsed.version, record),
+                Content(record.kind, glimpsed.head, glimpsed.body),
+                _lifetime(record),
+                record.stale_since,
+            )
         with self.memory:
             found = self._held.unexpired(key, now)
             if found is None:
@@ -134,6 +144,16 @@ class SharedStore:
             _lifetime(record),
             record.stale_since,
         )
+
+    def glance(self, key: str, now: float, below: int) -> Content | None:
+        """What is under the key, which counts as a use, if that is told without the lock.
+
+        None as well where it was marked stale, and where its body has ``below`` bytes or more.
+        """
+        glimpsed = self._unlocked.use(*self._held.encoded(key), now, below)
+        if glimpsed is None or glimpsed.record.stale_since == glimpsed.record.stale_since:
+            return None
+        return Content(glimpsed.record.kind, glimpsed.head, glimpsed.body)
 
     def look(self, key: str, now: float) -> Lifetime | None:
         """The deadlines of what is under the key; not a use."""
@@ -227,6 +247,7 @@ class SharedStore:
                     else stale_since,
                     fresh_until=min(now, record.fresh_until),
                 )
+            self._slots.lapse(slot)
             self._slots.write(slot, record)
             self._slots.renew(slot)
             return True
@@ -302,6 +323,7 @@ class SharedStore:
                     return None
             self._blocks.release(record.record)
         assert room is not None
+        self._slots.lapse(slot)
         self._blocks.write(room, text)
         record = record._replace(
             record_start=room.start,

@@ -10,7 +10,7 @@ import math
 import pickle
 from typing import TYPE_CHECKING, Any
 
-from proxy.cache.encoding import decode_head, encode_head
+from proxy.cache.encoding import Sketch, decode_head, encode_head, sketch_head
 from proxy.cache.shared_store import Content
 from proxy.core.messages import StoredResponse
 from proxy.core.storability import must_validate, stale_from
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ALWAYS = -math.inf
 
 _PICKLE, _BYTES, _RESPONSE = range(3)
+
+Sketched = tuple[Sketch, bytes]
 
 # Shorter data has no room of its own.
 _SHORT = 1024
@@ -50,6 +52,13 @@ def value_of(stored: Stored) -> Any:
         )
     data = head if body is None else bytes(body)
     return data if kind == _BYTES else pickle.loads(data)  # noqa: S301 - our own
+
+
+def sketch_of(content: Content) -> Sketched | None:
+    """A response in short, with its body; None for any other value, and where that is no copy."""
+    if content.kind != _RESPONSE or not isinstance(content.body, bytes):
+        return None
+    return sketch_head(content.head), content.body
 
 
 def _as_marked(response: StoredResponse, since: float) -> StoredResponse:

@@ -65,8 +65,7 @@ def answer(
     if outcome is Outcome.PRECONDITION_FAILED:
         return error_page(412, request.method, request.accept, added)
 
-    if nosniff:
-        added = (_NOSNIFF, *added)
+    added = (*_of_object(nosniff=nosniff), *added)
     selected = _selected(request, stored)
     if selected is None or stored.length is None:
         return _whole(request, stored, added)
@@ -76,6 +75,11 @@ def answer(
     if len(selected) == 1:
         return _single_part(selected[0], stored, stored.length, added)
     return _several_parts(selected, stored, stored.length, added, boundary)
+
+
+def of_whole(length: int, *, nosniff: bool) -> Fields:
+    """What stands between the stored fields of a 200 with its whole body and cache_fields()."""
+    return (_content_length(length), *_of_object(nosniff=nosniff))
 
 
 def refusal(request: Request, status: int, handling: Handling | None, extra: Fields = ()) -> Head:
@@ -94,6 +98,14 @@ def cache_fields(handling: Handling, age: float | None) -> Fields:
     if age is None or (handling.fwd is not None and age < 1):
         return told
     return ((b"age", b"%d" % age), *told)
+
+
+def _of_object(*, nosniff: bool) -> Fields:
+    return (_NOSNIFF,) if nosniff else ()
+
+
+def _content_length(length: int) -> tuple[bytes, bytes]:
+    return b"content-length", b"%d" % length
 
 
 def _negative_freshness(stored: StoredResponse) -> Fields:
@@ -134,7 +146,7 @@ def _whole(request: Request, stored: StoredResponse, added: Fields) -> Head:
     if length is None:
         fields = (*stored.fields, *added)
         return Head(_OK, fields, () if request.method == "HEAD" else (EVERYTHING,))
-    fields = (*stored.fields, (b"content-length", b"%d" % length), *added)
+    fields = (*stored.fields, _content_length(length), *added)
     if request.method == "HEAD" or length == 0:
         return Head(_OK, fields)
     return Head(_OK, fields, (ByteRange(0, length - 1),))

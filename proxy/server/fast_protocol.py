@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from proxy.server.deadlines import Deadlines
     from proxy.server.fast_door import Found, Lines
     from proxy.server.front import Service
-    from proxy.server.reply import Reply
+    from proxy.server.reply import Answered
 
 
 class FastProtocol(HttpProtocol):
@@ -54,7 +54,7 @@ class FastProtocol(HttpProtocol):
         # under way? Then a packet can be all of the next request.
         self._at_rest = self._front is not None
         # The door's reply to the last request of the packet that is being parsed.
-        self._reply: Reply | None = None
+        self._reply: Answered | None = None
         self._answered = False
         # Did a packet that was not parsed come since the deadlines were last looked at?
         self._active = False
@@ -188,7 +188,7 @@ class FastProtocol(HttpProtocol):
         return True
 
     def _tell(
-        self, front: Front, reply: Reply, body: bytes | memoryview, lines: Lines, began: float
+        self, front: Front, reply: Answered, body: bytes | memoryview, lines: Lines, began: float
     ) -> bool:
         """Send a reply and log it; false where the client is over its limit."""
         client = front.clients.client(self.client[0] if self.client else None, lines)
@@ -205,7 +205,7 @@ class FastProtocol(HttpProtocol):
             self._log(front.log, reply, len(body), client, request_id, perf_counter() - began)
         return True
 
-    def _send(self, reply: Reply, body: bytes | memoryview, request_id: bytes) -> None:
+    def _send(self, reply: Answered, body: bytes | memoryview, request_id: bytes) -> None:
         size = len(body)
         # First: who has the answer may ask another worker for the counts at once.
         tally = self._tally
@@ -218,7 +218,7 @@ class FastProtocol(HttpProtocol):
             self.transport.writelines((b"".join((reply.head, request_id, b"\r\n\r\n")), body))
 
     def _log_departure(
-        self, reply: Reply, client: Client, request_id: bytes, seconds: float
+        self, reply: Answered, client: Client, request_id: bytes, seconds: float
     ) -> None:
         access_log.log_request(
             method=reply.method,
@@ -233,7 +233,7 @@ class FastProtocol(HttpProtocol):
     def _log(
         self,
         log: AccessLines | None,
-        reply: Reply,
+        reply: Answered,
         sent_bytes: int,
         client: Client,
         request_id: bytes,

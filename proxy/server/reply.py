@@ -12,9 +12,12 @@ from proxy.core.ranges import ByteRange
 from proxy.server.wire import date_line, field_lines, status_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.access_log import LinePieces
+    from proxy.core.cache_status import Handling
     from proxy.core.messages import Fields, StoredResponse
-    from proxy.memory import Memory, Recalled
+    from proxy.memory import Memory, Plain, Recalled
     from proxy.store import Found
 
 AskedFields = tuple[tuple[bytes, bytes], ...]
@@ -22,62 +25,27 @@ AskedFields = tuple[tuple[bytes, bytes], ...]
 Asked = tuple[bytes, bytes, AskedFields]
 
 
+_OK = 200
+_DATE = b"date: "
+# Ends a head, but for what it is.
+_ID = b"x-request-id: "
+
 # Many answers have the same in one second.
 _told_lines = lru_cache(maxsize=1024)(field_lines)
 
 
-class Reply:
-    """An answer on the wire: ``head``, the request id, an empty line, the body.
+class Answered:
+    """An answer on the wire: ``head``, the request id, an empty line, the body."""
 
-    ``head`` is as it has to be until ``valid_until``. The body is made of ``segments`` of the
-    stored one, which is not kept alive by this, and where ``at`` is not None is ``size`` bytes
-    from there in the store.
-    """
+    __slots__ = ("asked", "handling", "head", "log_pieces", "status")
 
-    __slots__ = (
-        "_after",
-        "_before",
-        "_decided_until",
-        "_is_dated",
-        "_kept",
-        "asked",
-        "at",
-        "handling",
-        "head",
-        "key",
-        "log_pieces",
-        "segments",
-        "size",
-        "slot",
-        "status",
-        "stored",
-        "valid_until",
-        "version",
-        "whole",
-    )
-
-    def __init__(self, asked: Asked, key: str, recalled: Recalled, now: float) -> None:
+    def __init__(self, asked: Asked, status: int, handling: Handling) -> None:
         self.asked = asked
-        self.key = key
+        self.status = status
+        self.handling = handling
         # What its lines in the access log have in common, once there is one.
         self.log_pieces: LinePieces | None = None
-        self.status = recalled.head.status
-        self.segments = recalled.head.segments
-        found = recalled.found
-        # Is the body the very one stored?
-        self.whole = recalled.body is found.response.body
-        self.handling = recalled.handling
-        self.stored = ref(found.response)
-        # Once it is to last: what a new head is made of.
-        self._kept: StoredResponse | None = None
-        self.slot, self.version = found.slot, found.version
-        self.at, self.size = _place_of_body(recalled)
-        self.valid_until = recalled.valid_until
-        self._decided_until = recalled.decided_until
-        self._before, self._after = _encoded(recalled)
-        # Errors are made here and now; all else has the Date that it was stored with.
-        self._is_dated = any(name == b"date" for name, _ in recalled.head.fields)
-        self.head = self._told(recalled.told, now)
+        self.head = b""
 
     @property
     def method(self) -> str:
@@ -92,6 +60,76 @@ class Reply:
     @property
     def lasts(self) -> bool:
         """May it be given again?"""
+        return False
+
+
+class PlainReply(Answered):
+    """The answer that Memory.recall_plain() gave, for this once."""
+
+    __slots__ = ()
+
+    def __init__(self, asked: Asked, plain: Plain, now: Callable[[], float]) -> None:
+        super().__init__(asked, _OK, plain.handling)
+        stored = plain.stored
+        is_dated = stored.startswith(_DATE) or b"\r\n" + _DATE in stored
+        self.head = b"".join(
+            (
+                status_line(_OK),
+                stored,
+                _told_lines(plain.whole),
+                _told_lines(plain.told),
+                b"" if is_dated else date_line(now()),
+                _ID,
+            )
+        )
+
+
+class Reply(Answered):
+    """An answer that may last.
+
+    ``head`` is as it has to be until ``valid_until``. The body is made of ``segments`` of the
+    stored one, which is not kept alive by this, and where ``at`` is not None is ``size`` bytes
+    from there in the store.
+    """
+
+    __slots__ = (
+        "_after",
+        "_before",
+        "_decided_until",
+        "_is_dated",
+        "_kept",
+        "at",
+        "key",
+        "segments",
+        "size",
+        "slot",
+        "stored",
+        "valid_until",
+        "version",
+        "whole",
+    )
+
+    def __init__(self, asked: Asked, key: str, recalled: Recalled, now: float) -> None:
+        super().__init__(asked, recalled.head.status, recalled.handling)
+        self.key = key
+        self.segments = recalled.head.segments
+        found = recalled.found
+        # Is the body the very one stored?
+        self.whole = recalled.body is found.response.body
+        self.stored = ref(found.response)
+        # Once it is to last: what a new head is made of.
+        self._kept: StoredResponse | None = None
+        self.slot, self.version = found.slot, found.version
+        self.at, self.size = _place_of_body(recalled)
+        self.valid_until = recalled.valid_until
+        self._decided_until = recalled.decided_until
+        self._before, self._after = _encoded(recalled)
+        # Errors are made here and now; all else has the Date that it was stored with.
+        self._is_dated = any(name == b"date" for name, _ in recalled.head.fields)
+        self.head = self._told(recalled.told, now)
+
+    @property
+    def lasts(self) -> bool:
         return self._kept is not None
 
     def last(self, found: Found) -> None:
@@ -109,7 +147,7 @@ class Reply:
     def _told(self, fields: Fields, now: float) -> bytes:
         """The head with the cache's fields of now."""
         date = b"" if self._is_dated else date_line(now)
-        return b"".join((self._before, _told_lines(fields), self._after, date, b"x-request-id: "))
+        return b"".join((self._before, _told_lines(fields), self._after, date, _ID))
 
 
 def _place_of_body(recalled: Recalled) -> tuple[int | None, int]:
