@@ -138,20 +138,20 @@ def test_a_damaged_head_is_read_or_refused(response: StoredResponse, data: st.Da
 @given(st.binary(max_size=300))
 def test_noise_is_read_or_refused(noise: bytes) -> None:
     read_or_refused(noise)
-    read_or_refused(b"S3PR\x01" + noise)
+    read_or_refused(b"S3PR\x02" + noise)
 
 
 @pytest.mark.parametrize(
     ("at", "value", "said"),
     [
         (0, b"X", "begins with b'X3PR'"),
-        (4, b"\x02", "version 2, not 1"),
+        (4, b"\x01", "version 1, not 2"),
         (5, b"\xff", "unknown flags 0xff"),
         (5, b"\x0e", "length of 4 that is said to be none"),
         (5, b"\x07", "Vary that is said to be none"),
         (6, b"\x00\x00", "no HTTP status: 0"),
         (8, b"\xff\xff", "no HTTP status: 200, 65535"),
-        (74, b"\xff\xff\xff\xff", "lengths do not fit"),
+        (74, b"\xff\xff\xff\xff", "fields do not fit"),
     ],
 )
 def test_what_is_wrong_with_a_head_is_said(at: int, value: bytes, said: str) -> None:
