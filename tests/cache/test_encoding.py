@@ -9,10 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.cache.encoding import decode_head, encode_head
+from proxy.cache.encoding import decode_head, encode_head, sketch_head
 from proxy.core.freshness import Freshness
 from proxy.core.messages import StoredResponse
 from proxy.core.vary import Vary
+from proxy.server.wire import field_lines
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 SECONDS = st.floats(min_value=0, allow_nan=False)
@@ -71,6 +72,33 @@ def test_a_response_is_read_as_it_was_written(response: StoredResponse) -> None:
 def test_what_is_read_is_written_alike(response: StoredResponse) -> None:
     data = encode_head(response)
     assert encode_head(decode_head(data, None)) == data
+
+
+@given(RESPONSES)
+@example(SAMPLE)
+def test_a_sketch_says_what_the_response_does(response: StoredResponse) -> None:
+    sketch = sketch_head(encode_head(response))
+    assert sketch.status == response.status
+    assert sketch.length == response.length
+    assert sketch.varies == (response.vary is not None)
+    assert sketch.freshness == response.freshness
+    assert (sketch.initial_age, sketch.response_time) == (
+        response.initial_age,
+        response.response_time,
+    )
+    assert sketch.lines == field_lines(response.fields)
+
+
+@given(RESPONSES.filter(lambda response: response.fields), st.data())
+def test_fields_that_are_no_lines_are_refused(
+    response: StoredResponse, data: st.DataObject
+) -> None:
+    head = bytearray(encode_head(response))
+    at = len(head) - len(field_lines(response.fields))
+    name, value = response.fields[0]
+    head[at + len(name) + data.draw(st.sampled_from([0, 1, 2 + len(value), 3 + len(value)]))] ^= 1
+    with pytest.raises(ValueError, match="no lines in a stored response"):
+        decode_head(bytes(head), b"")
 
 
 def test_types_are_the_ones_written() -> None:
