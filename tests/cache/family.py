@@ -303,18 +303,34 @@ def changed(seconds: float = 4.0) -> dict[str, Any]:
 
 def purged() -> dict[str, Any]:
     """A child has a value decoded; what its parent removes it never gives out again."""
+    return _purged(lambda cache: cache.get("k"), lambda letter: letter)
+
+
+def purged_unlocked() -> dict[str, Any]:
+    """The same with responses of which it has nothing."""
+
+    def body(cache: MemoryCache) -> bytes | None:
+        found = cache.sketch("k", 100)
+        return None if found is None else found[1]
+
+    return _purged(body, lambda letter: stored_response(body=letter, length=1))
+
+
+def _purged(
+    look: Callable[[MemoryCache], bytes | None], value_of: Callable[[bytes], Any]
+) -> dict[str, Any]:
     cache = new_cache()
     ask, answer = os.pipe(), os.pipe()
 
     def work() -> None:
         while os.read(ask[0], 1) == b"?":
-            value = cache.get("k")
+            value = look(cache)
             os.write(answer[1], b"-" if value is None else value[:1])
 
     child = fork(1, work)
     seen = []
     for letter in "abcdefgh":
-        cache.set("k", letter.encode())
+        cache.set("k", value_of(letter.encode()))
         for _ in range(2):
             os.write(ask[1], b"?")
             seen.append(os.read(answer[0], 1).decode())
@@ -340,6 +356,7 @@ if __name__ == "__main__":
         "killed": killed,
         "in_put": in_put,
         "purged": purged,
+        "purged_unlocked": purged_unlocked,
         "changed": changed,
     }
     sys.stdout.write(json.dumps(scenarios[sys.argv[1]]()))

@@ -54,6 +54,7 @@ def test_what_is_read_without_the_lock_is_of_one_moment() -> None:
     assert report["torn"] == 0
 
 
+@pytest.mark.parametrize("how", ["purged", "purged_unlocked"])
 @pytest.mark.parametrize("_again", range(3))
-def test_what_one_process_removes_no_other_gives_out(_again: int) -> None:
-    assert scenario("purged")["seen"] == "aa-bb-cc-dd-eeffgghh"
+def test_what_one_process_removes_no_other_gives_out(_again: int, how: str) -> None:
+    assert scenario(how)["seen"] == "aa-bb-cc-dd-eeffgghh"
