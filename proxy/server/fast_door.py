@@ -165,7 +165,10 @@ class FastDoor:
     def _plain(self, asked: Asked, key: str) -> tuple[Answered, bytes] | None:
         """The reply to a plain GET that may not come again: nothing of it is held."""
         recalled = self._memory.recall_plain(key, JOINED_BYTES)
-        return None if recalled is None else (PlainReply(asked, recalled, self._now), recalled.body)
+        if recalled is None:
+            return None
+        self._sighted = None
+        return PlainReply(asked, recalled, self._now), recalled.body
 
     def answer_head(self, head: bytes) -> tuple[Answered, bytes | memoryview, Lines] | None:
         """As answer(), of a whole request head that remember_head() has been told of.
