@@ -111,7 +111,7 @@ class Memory:
         if not is_reusable(freshness, age):
             return None
         handling, told = _told(math.floor(freshness.lifetime - age), int(age))
-        whole = heads.of_whole(length, nosniff=self._nosniff)
+        whole = _of_whole(length, nosniff=self._nosniff)
         return Plain(sketch.lines, whole, told, body, handling)
 
     def retell(self, stored: StoredResponse, now: float) -> Retold:
@@ -149,6 +149,9 @@ class Memory:
 def ttl(stored: StoredResponse, now: float) -> int:
     """Whole seconds of freshness that a response has left; below 0 once it is stale."""
     return math.floor(stored.freshness.lifetime - stored.age(now))
+
+
+_of_whole = lru_cache(maxsize=1024)(heads.of_whole)
 
 
 # Most responses have one of few lifetimes, and many came in the same second.

@@ -143,8 +143,8 @@ class SharedCache(BaseCache):
         None where that is not told at once: of what is no response, was marked stale, or has a
         body of ``below`` bytes or more, and of whatever another process is at. Look it up then.
         """
-        content = self._shared.glance(self._full_key(key, None), self._clock(), below)
-        return None if content is None else sketch_of(content)
+        glimpsed = self._shared.glance(self._full_key(key, None), self._clock(), below)
+        return None if glimpsed is None else sketch_of(glimpsed)
 
     def holds(self, key: Any, version: int | None = None) -> bool:
         """Is there a value, fresh or stale? Neither decoded, nor held, nor used."""

@@ -19,6 +19,8 @@ from proxy.cache.slots import Record
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from proxy.cache.unlocked import Glimpsed
+
 _NEVER_MARKED = math.nan
 
 
@@ -145,15 +147,12 @@ class SharedStore:
             record.stale_since,
         )
 
-    def glance(self, key: str, now: float, below: int) -> Content | None:
+    def glance(self, key: str, now: float, below: int) -> Glimpsed | None:
         """What is under the key, which counts as a use, if that is told without the lock.
 
-        None as well where it was marked stale, and where its body has ``below`` bytes or more.
+        None as well where its body has ``below`` bytes or more.
         """
-        glimpsed = self._unlocked.use(*self._held.encoded(key), now, below)
-        if glimpsed is None or glimpsed.record.stale_since == glimpsed.record.stale_since:
-            return None
-        return Content(glimpsed.record.kind, glimpsed.head, glimpsed.body)
+        return self._unlocked.use(*self._held.encoded(key), now, below)
 
     def look(self, key: str, now: float) -> Lifetime | None:
         """The deadlines of what is under the key; not a use."""

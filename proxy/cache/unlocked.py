@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Glimpsed(NamedTuple):
-    """What a slot held, with its version then, and the head and body of its record."""
+    """What a slot held, with its version then, and the head and body of what it holds."""
 
     slot: int
     version: int

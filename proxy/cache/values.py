@@ -17,6 +17,7 @@ from proxy.core.storability import must_validate, stale_from
 
 if TYPE_CHECKING:
     from proxy.cache.shared_store import Stored
+    from proxy.cache.unlocked import Glimpsed
 
 # A response marked stale since then may have been purged: no stale window applies to it.
 ALWAYS = -math.inf
@@ -54,11 +55,12 @@ def value_of(stored: Stored) -> Any:
     return data if kind == _BYTES else pickle.loads(data)  # noqa: S301 - our own
 
 
-def sketch_of(content: Content) -> Sketched | None:
-    """A response in short, with its body; None for any other value, and where that is no copy."""
-    if content.kind != _RESPONSE or not isinstance(content.body, bytes):
+def sketch_of(glimpsed: Glimpsed) -> Sketched | None:
+    """A response in short, with its body; None for any other value, and where it was marked."""
+    record = glimpsed.record
+    if record.kind != _RESPONSE or not math.isnan(record.stale_since):
         return None
-    return sketch_head(content.head), content.body
+    return sketch_head(glimpsed.head), glimpsed.body
 
 
 def _as_marked(response: StoredResponse, since: float) -> StoredResponse:

@@ -69,7 +69,8 @@ class PlainReply(Answered):
     __slots__ = ()
 
     def __init__(self, asked: Asked, plain: Plain, now: Callable[[], float]) -> None:
-        super().__init__(asked, _OK, plain.handling)
+        # As super().__init__(), which would be a call more.
+        self.asked, self.status, self.handling, self.log_pieces = asked, _OK, plain.handling, None
         stored = plain.stored
         is_dated = stored.startswith(_DATE) or b"\r\n" + _DATE in stored
         self.head = b"".join(
