@@ -67,11 +67,11 @@ class Memory:
     def __init__(self, store: Store, clock: Callable[[], float], *, nosniff: bool) -> None:
         self._store = store
         self._nosniff = nosniff
+        self._sketch = store.sketch
         # The time by which all is decided, in seconds since the epoch.
         self.now = clock
         # As the store's.
         self.look_up, self.use, self.read = store.look_up, store.use, store.read
-        self._sketch = store.sketch
 
     def recall(self, request: Request, sighting: Sighting | None = None) -> Recalled | None:
         """The answer to a request if a fresh response in memory gives it, else None.
@@ -94,25 +94,6 @@ class Memory:
         body = from_memory(head.segments, stored.body or b"")
         decided_until = stored.fresh_until if _is_decided(request, head) else 0.0
         return Recalled(head, body, handling, found, told, valid_until, decided_until)
-
-    def recall_plain(self, key: str, below: int) -> Plain | None:
-        """What recall() says to a request that is_plain, where that is quickly told.
-
-        That is not so of bodies of ``below`` bytes or more.
-        """
-        found = self._sketch(key, below)
-        if found is None:
-            return None
-        sketch, body = found
-        length, freshness = sketch.length, sketch.freshness
-        if sketch.status != _OK or sketch.varies or length != len(body):
-            return None
-        age = current_age(sketch.initial_age, sketch.response_time, self.now())
-        if not is_reusable(freshness, age):
-            return None
-        handling, told = _told(math.floor(freshness.lifetime - age), int(age))
-        whole = _of_whole(length, nosniff=self._nosniff)
-        return Plain(sketch.lines, whole, told, body, handling)
 
     def retell(self, stored: StoredResponse, now: float) -> Retold:
         """What an answer that recall() gave would say instead of its own cache fields."""
@@ -144,6 +125,25 @@ class Memory:
             nosniff=self._nosniff,
             told=told,
         )
+
+    def recall_plain(self, key: str, below: int) -> Plain | None:
+        """What recall() says to a request that is_plain, where that is quickly told.
+
+        That is not so of bodies of ``below`` bytes or more.
+        """
+        found = self._sketch(key, below)
+        if found is None:
+            return None
+        sketch, body = found
+        length, freshness = sketch.length, sketch.freshness
+        if sketch.status != _OK or sketch.varies or length != len(body):
+            return None
+        age = current_age(sketch.initial_age, sketch.response_time, self.now())
+        if not is_reusable(freshness, age):
+            return None
+        handling, told = _told(math.floor(freshness.lifetime - age), int(age))
+        whole = _of_whole(length, nosniff=self._nosniff)
+        return Plain(sketch.lines, whole, told, body, handling)
 
 
 def ttl(stored: StoredResponse, now: float) -> int:

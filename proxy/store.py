@@ -63,8 +63,9 @@ class Store:
         # Asked with each hit: methods of the cache, without one of ours around them. use(slot,
         # version): is what was found there still there, unchanged? If so, that is a use of it.
         # read(slot, version, at, size): so many bytes of its body, None if it is not.
-        # sketch(key, below): see SharedCache.
-        self.use, self.read, self.sketch = cache.use, cache.read, cache.sketch
+        self.use, self.read = cache.use, cache.read
+        # See SharedCache.
+        self.sketch = cache.sketch
 
     @property
     def entries(self) -> int:

@@ -14,7 +14,8 @@ from proxy.core.freshness import Freshness
 from proxy.core.messages import Request, StoredResponse
 from proxy.core.vary import Vary
 from proxy.memory import Memory
-from proxy.server.reply import PlainReply, Reply
+from proxy.server.answered import PlainReply
+from proxy.server.reply import Reply
 from proxy.server.wire import field_lines
 from proxy.store import Store
 from tests.core.responses import NOW, stored_response

@@ -22,9 +22,10 @@ from proxy.answer import from_memory
 from proxy.cache.seen import Seen
 from proxy.core.cache_key import InvalidTarget, object_key
 from proxy.core.messages import Request
+from proxy.server.answered import PlainReply
 from proxy.server.framing import MAX_HEAD_BYTES
 from proxy.server.remembered import Remembered
-from proxy.server.reply import PlainReply, Reply
+from proxy.server.reply import Reply
 from proxy.server.wire import JOINED_BYTES
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from proxy.core.messages import StoredResponse
     from proxy.gateway import Gateway
-    from proxy.server.reply import Answered, Asked, AskedFields
+    from proxy.server.answered import Answered, Asked, AskedFields
     from proxy.store import Sighting
 
 Lines = tuple[bytes, ...]
@@ -63,18 +64,6 @@ _LINE = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*) HTTP/1\.1")
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
-    """A plain request for an object, and what the gateway saw of the object in memory."""
-
-    request: Request
-    sighting: Sighting | None
-
-
-# A reply with its body, or why there is none.
-Found = tuple["Answered", bytes | memoryview] | Unanswered
-
-
-@dataclass(frozen=True, slots=True)
 class Rest:
     """What there is to know of a head behind its first line.
 
@@ -85,6 +74,18 @@ class Rest:
     fields: AskedFields
     lines: Lines
     is_plain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A plain request for an object, and what the gateway saw of the object in memory."""
+
+    request: Request
+    sighting: Sighting | None
+
+
+# A reply with its body, or why there is none.
+Found = tuple["Answered", bytes | memoryview] | Unanswered
 
 
 class FastDoor:
@@ -148,28 +149,6 @@ class FastDoor:
         plain = None if again or not request.is_plain else self._plain(asked, request.key)
         return plain or self._ask(asked, request, again=again)
 
-    def _answer_known(self, asked: Asked, known: Rest) -> Found | None:
-        """As _answer(); what else would be found out is ``known``."""
-        method, target, fields = asked
-        key = self._key(target)
-        if key is None:
-            return None
-        again = self._seen.again(asked)
-        if known.is_plain and method == b"GET" and not again:
-            plain = self._plain(asked, key)
-            if plain is not None:
-                return plain
-        request = Request.from_fields(_METHODS[method], key, fields)
-        return self._ask(asked, request, again=again)
-
-    def _plain(self, asked: Asked, key: str) -> tuple[Answered, bytes] | None:
-        """The reply to a plain GET that may not come again: nothing of it is held."""
-        recalled = self._memory.recall_plain(key, JOINED_BYTES)
-        if recalled is None:
-            return None
-        self._sighted = None
-        return PlainReply(asked, recalled, self._now), recalled.body
-
     def answer_head(self, head: bytes) -> tuple[Answered, bytes | memoryview, Lines] | None:
         """As answer(), of a whole request head that remember_head() has been told of.
 
@@ -222,6 +201,28 @@ class FastDoor:
         if reply.lasts:
             self.remember_head(head, reply, known.lines)
         return reply, body, known.lines
+
+    def _answer_known(self, asked: Asked, known: Rest) -> Found | None:
+        """As _answer(); what else would be found out is ``known``."""
+        method, target, fields = asked
+        key = self._key(target)
+        if key is None:
+            return None
+        again = self._seen.again(asked)
+        if known.is_plain and method == b"GET" and not again:
+            plain = self._plain(asked, key)
+            if plain is not None:
+                return plain
+        request = Request.from_fields(_METHODS[method], key, fields)
+        return self._ask(asked, request, again=again)
+
+    def _plain(self, asked: Asked, key: str) -> tuple[Answered, bytes] | None:
+        """The reply to a plain GET that may not come again: nothing of it is held."""
+        recalled = self._memory.recall_plain(key, JOINED_BYTES)
+        if recalled is None:
+            return None
+        self._sighted = None
+        return PlainReply(asked, recalled, self._now), recalled.body
 
     def _body(self, reply: Reply) -> bytes | memoryview | None:
         """A reply's body, where the gateway would still give this reply; brings it up to now."""

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from proxy.access_log import AccessLines
     from proxy.clients import Client
+    from proxy.server.answered import Answered
     from proxy.server.deadlines import Deadlines
     from proxy.server.fast_door import Found, Lines
     from proxy.server.front import Service
-    from proxy.server.reply import Answered
 
 
 class FastProtocol(HttpProtocol):

@@ -3,86 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from weakref import ref
 
 from proxy.core.messages import Everything
 from proxy.core.ranges import ByteRange
+from proxy.server.answered import Answered, told_lines
 from proxy.server.wire import date_line, field_lines, status_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from proxy.access_log import LinePieces
-    from proxy.core.cache_status import Handling
     from proxy.core.messages import Fields, StoredResponse
-    from proxy.memory import Memory, Plain, Recalled
+    from proxy.memory import Memory, Recalled
+    from proxy.server.answered import Asked
     from proxy.store import Found
-
-AskedFields = tuple[tuple[bytes, bytes], ...]
-# Method, target, and the fields that have a say.
-Asked = tuple[bytes, bytes, AskedFields]
-
-
-_OK = 200
-_DATE = b"date: "
-# Ends a head, but for what it is.
-_ID = b"x-request-id: "
-
-# Many answers have the same in one second.
-_told_lines = lru_cache(maxsize=1024)(field_lines)
-
-
-class Answered:
-    """An answer on the wire: ``head``, the request id, an empty line, the body."""
-
-    __slots__ = ("asked", "handling", "head", "log_pieces", "status")
-
-    def __init__(self, asked: Asked, status: int, handling: Handling) -> None:
-        self.asked = asked
-        self.status = status
-        self.handling = handling
-        # What its lines in the access log have in common, once there is one.
-        self.log_pieces: LinePieces | None = None
-        self.head = b""
-
-    @property
-    def method(self) -> str:
-        """The method of the requests that it answers."""
-        return self.asked[0].decode("ascii")
-
-    @property
-    def path(self) -> str:
-        """Their target's path, percent-encoded."""
-        return self.asked[1].partition(b"?")[0].decode("ascii", "backslashreplace")
-
-    @property
-    def lasts(self) -> bool:
-        """May it be given again?"""
-        return False
-
-
-class PlainReply(Answered):
-    """The answer that Memory.recall_plain() gave, for this once."""
-
-    __slots__ = ()
-
-    def __init__(self, asked: Asked, plain: Plain, now: Callable[[], float]) -> None:
-        # As super().__init__(), which would be a call more.
-        self.asked, self.status, self.handling, self.log_pieces = asked, _OK, plain.handling, None
-        stored = plain.stored
-        is_dated = stored.startswith(_DATE) or b"\r\n" + _DATE in stored
-        self.head = b"".join(
-            (
-                status_line(_OK),
-                stored,
-                _told_lines(plain.whole),
-                _told_lines(plain.told),
-                b"" if is_dated else date_line(now()),
-                _ID,
-            )
-        )
 
 
 class Reply(Answered):
@@ -111,12 +44,15 @@ class Reply(Answered):
     )
 
     def __init__(self, asked: Asked, key: str, recalled: Recalled, now: float) -> None:
-        super().__init__(asked, recalled.head.status, recalled.handling)
+        self.asked = asked
         self.key = key
+        self.log_pieces = None
+        self.status = recalled.head.status
         self.segments = recalled.head.segments
         found = recalled.found
         # Is the body the very one stored?
         self.whole = recalled.body is found.response.body
+        self.handling = recalled.handling
         self.stored = ref(found.response)
         # Once it is to last: what a new head is made of.
         self._kept: StoredResponse | None = None
@@ -148,7 +84,7 @@ class Reply(Answered):
     def _told(self, fields: Fields, now: float) -> bytes:
         """The head with the cache's fields of now."""
         date = b"" if self._is_dated else date_line(now)
-        return b"".join((self._before, _told_lines(fields), self._after, date, _ID))
+        return b"".join((self._before, told_lines(fields), self._after, date, b"x-request-id: "))
 
 
 def _place_of_body(recalled: Recalled) -> tuple[int | None, int]:

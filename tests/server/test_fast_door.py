@@ -13,10 +13,10 @@ from proxy.cache.seen import Seen
 from proxy.core.http_date import format_http_date
 from proxy.core.messages import Request
 from proxy.purge import Purge
+from proxy.server.answered import PlainReply
 from proxy.server.fast_door import FastDoor, Unanswered
 from proxy.server.framing import MAX_HEAD_BYTES
 from proxy.server.protocol import LOOKED_AT
-from proxy.server.reply import PlainReply
 from tests.gateway.subject import Proxy
 from tests.origins import ScriptedOrigin, conditional, respond
 
