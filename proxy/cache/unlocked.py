@@ -12,7 +12,7 @@ from __future__ import annotations
 from time import monotonic_ns
 from typing import TYPE_CHECKING, NamedTuple
 
-from proxy.cache.blocks import BLOCK, Extent
+from proxy.cache.blocks import Extent
 from proxy.cache.slots import RECORD, Record
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Unlocked:
         self._hashes, self._versions, self._ticks = slots.hashes, slots.versions, slots.ticks
         self._records_at = slots.records_at
         self._data_at = blocks.offset(Extent(0, 0, 1))
+        self._block = blocks.offset(Extent(1, 0, 1)) - self._data_at
 
     def use(self, key: bytes, key_hash: int, now: float, below: int) -> Glimpsed | None:
         """What is under a key, which counts as a use; perhaps None.
@@ -68,9 +69,9 @@ class Unlocked:
         ):
             return None
         key_end = record.key_bytes
-        at = self._data_at + record.record_start * BLOCK
+        at = self._data_at + record.record_start * self._block
         text = self._map[at : at + key_end + record.head_bytes]
-        at = self._data_at + record.body_start * BLOCK
+        at = self._data_at + record.body_start * self._block
         body = self._map[at : at + size]
         if self._versions[slot] != version or not version or text[:key_end] != key:
             return None
