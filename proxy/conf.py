@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -24,6 +25,7 @@ def _forget(**_: object) -> None:
     """Tests change settings."""
     global _known  # noqa: PLW0603
     _known = None
+    tells_scheme_by_field.cache_clear()
 
 
 def config() -> Config:
@@ -36,6 +38,12 @@ def config() -> Config:
     if found is None:
         raise ImproperlyConfigured(message(settings.S3PROXY_PROBLEMS))
     return found
+
+
+@functools.cache
+def tells_scheme_by_field() -> bool:
+    """Is a request's scheme what a field says, rather than the connection's?"""
+    return bool(settings.SECURE_PROXY_SSL_HEADER)
 
 
 def has_own_middleware_alone() -> bool:

@@ -31,13 +31,14 @@ from proxy.core.decision import (
 from proxy.core.ranges import ByteRange
 from proxy.fetcher import Fetcher
 from proxy.memory import Memory, ttl
+from proxy.metrics import HITS
 from proxy.origin.errors import OriginError, PreconditionChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxy.core.freshness import Policy
-    from proxy.core.messages import Fields, Head, Request, StoredResponse
+    from proxy.core.messages import Head, Request, StoredResponse
     from proxy.fleet.link import Link
     from proxy.origin.s3 import S3Origin
     from proxy.purge import Purge
@@ -82,10 +83,13 @@ class Gateway:
     async def answer(self, request: Request, sighting: Sighting | None = None) -> Answer:
         """Answer a request; whoever gets the answer must close it.
 
-        ``sighting`` is what sight() gave for the request's key a moment ago.
+        ``sighting`` is what sight() gave for the request's key, or at_hand() for it, a moment ago.
         """
         if sighting is None or not self._still_holds(sighting):
-            sighting = self._store.sight(request.key)
+            found = self.at_hand(request)
+            if isinstance(found, Answer):
+                return found
+            sighting = found
         answer = await self._answer(request, sighting)
         if answer.handling is not None:
             metrics.by_cache_status[answer.handling.status].inc()
@@ -117,12 +121,32 @@ class Gateway:
         found = sighting.found
         return found is None or self._store.use(found.slot, found.version)
 
+    def at_hand(self, request: Request) -> Answer | Sighting:
+        """The answer to a request if a fresh response in memory gives it.
+
+        Else what is there, for answer() without letting anybody else have a turn before it.
+        """
+        sighting = self._store.sight(request.key)
+        now = self._clock()
+        decision = decide(request, sighting.response, now)
+        if not isinstance(decision, Hit):
+            return sighting
+        stored = decision.stored
+        handling, told = self.memory.tell(stored, now)
+        head = self.memory.head(request, stored, handling, now, told)
+        answer = _from_held(head, handling, stored)
+        if answer is None:
+            return sighting
+        metrics.tally.row[HITS] += 1
+        return answer
+
     async def _answer(self, request: Request, sighting: Sighting) -> Answer:
         now = self._clock()
         match decide(request, sighting.response, now):
             case Hit(stored):
-                told, handling, _ = self.memory.retell(stored, now)
-                return await self._from_store(request, stored, handling, told)
+                # Nearly always at_hand() has given the answer, unless only the head is held.
+                handling, _ = self.memory.tell(stored, now)
+                return await self._from_store(request, stored, handling)
             case ServeStale(stored, revalidate):
                 if revalidate and self._fetcher.may_ask_again(request.key, now):
                     flight = self._fetcher.take_off(request, sighting, credentials=False)
@@ -138,17 +162,12 @@ class Gateway:
                 assert_never(unreachable)
 
     async def _from_store(
-        self,
-        request: Request,
-        stored: StoredResponse,
-        handling: Handling,
-        told: Fields | None = None,
+        self, request: Request, stored: StoredResponse, handling: Handling
     ) -> Answer:
-        head = self.memory.head(request, stored, handling, told=told)
-        if stored.body is not None:
-            return _from_body(head, handling, stored.body)
-        if not head.needs_representation:
-            return _from_body(head, handling, b"")
+        head = self.memory.head(request, stored, handling)
+        answer = _from_held(head, handling, stored)
+        if answer is not None:
+            return answer
         # Only the head is held: the object is too large to store.
         if request.directives.only_if_cached:
             return _only_if_cached(request)
@@ -293,6 +312,13 @@ class Gateway:
 
 def _stale(stored: StoredResponse, now: float) -> Handling:
     return Handling(CacheStatus.STALE, ttl=ttl(stored, now))
+
+
+def _from_held(head: Head, handling: Handling, stored: StoredResponse) -> Answer | None:
+    """The answer that what is held of a response gives; None where its body would be needed."""
+    if stored.body is not None:
+        return _from_body(head, handling, stored.body)
+    return None if head.needs_representation else _from_body(head, handling, b"")
 
 
 def _from_body(head: Head, handling: Handling, body: bytes | memoryview) -> Answer:

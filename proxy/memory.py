@@ -71,7 +71,8 @@ class Memory:
         # The time by which all is decided, in seconds since the epoch.
         self.now = clock
         # As the store's.
-        self.look_up, self.use, self.read = store.look_up, store.use, store.read
+        self.look_up, self.use = store.look_up, store.use
+        self.read, self.splice = store.read, store.splice
 
     def recall(self, request: Request, sighting: Sighting | None = None) -> Recalled | None:
         """The answer to a request if a fresh response in memory gives it, else None.
@@ -94,6 +95,11 @@ class Memory:
         body = from_memory(head.segments, stored.body or b"")
         decided_until = stored.fresh_until if _is_decided(request, head) else 0.0
         return Recalled(head, body, handling, found, told, valid_until, decided_until)
+
+    def tell(self, stored: StoredResponse, now: float) -> tuple[Handling, Fields]:
+        """How a hit is handled, and the cache's own fields of it."""
+        age = stored.age(now)
+        return _told(math.floor(stored.freshness.lifetime - age), int(age))
 
     def retell(self, stored: StoredResponse, now: float) -> Retold:
         """What an answer that recall() gave would say instead of its own cache fields."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.utils.decorators import async_only_middleware
 
@@ -37,14 +37,16 @@ def observe(get_response: AsyncView) -> AsyncView:
     counts = RequestCounts()
     clients: Clients | None = None
     clients_config: Config | None = None
+    is_limited = False
 
     async def middleware(request: ASGIRequest) -> HttpResponseBase:
-        nonlocal clients, clients_config
+        nonlocal clients, clients_config, is_limited
         started = time.perf_counter()
         config = conf.config()
         if clients is None or config is not clients_config:
             clients, clients_config = Clients(config), config
-        scope = cast("dict[str, Any]", request.scope)
+            is_limited = bool(config.rate_limit_rps)
+        scope: Any = request.scope
         peer = scope.get("client")
         lines = clients.lines(scope["headers"])
         client = clients.client(peer[0] if peer else None, lines).address
@@ -53,7 +55,7 @@ def observe(get_response: AsyncView) -> AsyncView:
         scope["s3proxy.request_id"] = request_id.decode("ascii")
 
         wait = None
-        if config.rate_limit_rps and not _asks_for_health(scope["path"], config.admin_prefix):
+        if is_limited and not _asks_for_health(scope["path"], config.admin_prefix):
             if config.redis_url is None:
                 wait = seconds_to_wait(request, client, config.rate_limit_rps)
             else:
@@ -68,7 +70,7 @@ def observe(get_response: AsyncView) -> AsyncView:
         match = request.resolver_match
         counts.count(
             match.view_name if match else None,
-            request.scheme,
+            request.scheme if conf.tells_scheme_by_field() else scope.get("scheme") or "http",
             request.method,
             response.status_code,
             streaming=response.streaming,

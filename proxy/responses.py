@@ -51,9 +51,8 @@ class BytesResponse(HttpResponse):
     """A response whose head core has made, with its body at hand."""
 
     # As Django's __init__ does, without what an answer of core's has no use for. What a response
-    # may change is made for each.
+    # may change is made for each, all else is the class's.
     def __init__(self, content: bytes, status: int, fields: Fields) -> None:
-        vars(self).update(_AS_DJANGO_MAKES_IT)
         self.headers = FieldHeaders(fields)
         self.status_code = status
         self._resource_closers: list[object] = []
@@ -65,8 +64,9 @@ class BytesResponse(HttpResponse):
         return SimpleCookie()
 
 
-_AS_DJANGO_MAKES_IT = vars(HttpResponse(content_type=_NO_TYPE))
-del _AS_DJANGO_MAKES_IT["cookies"]
+for _name, _value in vars(HttpResponse(content_type=_NO_TYPE)).items():
+    if _name not in ("cookies", "headers", "_container", "_resource_closers"):
+        setattr(BytesResponse, _name, _value)
 
 
 def response_of(answer: Answer) -> HttpResponseBase:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from proxy.absences import Absences
     from proxy.cache.backend import MemoryCache
     from proxy.cache.purge_log import PurgeLog
+    from proxy.cache.shared_store import BodyPlace
     from proxy.core.messages import StoredResponse
 
 
@@ -26,13 +27,13 @@ _SLICE = 500
 class Found(NamedTuple):
     """A stored response, the slot that holds it, and the version of what is in the slot.
 
-    ``body_at`` is where its body can be read(); None where it is to be looked up.
+    ``body_place`` is where read() finds its body; None where it is to be looked up.
     """
 
     response: StoredResponse
     slot: int
     version: int
-    body_at: int | None
+    body_place: BodyPlace | None
 
 
 class Sighting(NamedTuple):
@@ -62,8 +63,9 @@ class Store:
         self.purge_log = purge_log
         # Asked with each hit: methods of the cache, without one of ours around them. use(slot,
         # version): is what was found there still there, unchanged? If so, that is a use of it.
-        # read(slot, version, at, size): so many bytes of its body, None if it is not.
-        self.use, self.read = cache.use, cache.read
+        # read(slot, version, pieces): these of its body, None if it is not. splice(slot, version,
+        # pieces, pipe): the same into a pipe.
+        self.use, self.read, self.splice = cache.use, cache.read, cache.splice
         # See SharedCache.
         self.sketch = cache.sketch
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from django.http import HttpResponse, HttpResponseBase
 
 from proxy import conf
+from proxy.answer import Answer
 from proxy.core.cache_key import InvalidTarget, object_key
 from proxy.core.messages import Request
 from proxy.responses import error_response, response_of
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from django.core.handlers.asgi import ASGIRequest
 
-    from proxy.answer import Answer
+    from proxy.store import Sighting
 
 _ALLOW = b"GET, HEAD, OPTIONS"
 # The ASGI extension by which the server offers to tell at once that a client has gone:
@@ -45,15 +46,18 @@ async def serve_object(request: ASGIRequest) -> HttpResponseBase:
     except InvalidTarget as exc:
         return error_response(request, exc.status)
     asked = Request.from_fields(request.method, key, request.scope["headers"])
+    found = gateway().at_hand(asked)
+    if isinstance(found, Answer):
+        return response_of(found)
     offered = request.scope.get("extensions", {}).get(DEPARTURE_EXTENSION)
     if offered is None:
-        return response_of(await gateway().answer(asked))
-    answer = await _unless_client_leaves(offered["notify"], asked)
+        return response_of(await gateway().answer(asked, found))
+    answer = await _unless_client_leaves(offered["notify"], asked, found)
     return HttpResponse(status=_CLIENT_GONE) if answer is None else response_of(answer)
 
 
 async def _unless_client_leaves(
-    notify: Callable[[Callable[[], None] | None], None], asked: Request
+    notify: Callable[[Callable[[], None] | None], None], asked: Request, found: Sighting
 ) -> Answer | None:
     """The gateway's answer; None where the client has gone before there was one.
 
@@ -70,7 +74,7 @@ async def _unless_client_leaves(
 
     notify(leave)
     try:
-        return await gateway().answer(asked)
+        return await gateway().answer(asked, found)
     except asyncio.CancelledError:
         # Somebody else may want the task to end as well.
         if gone and task.uncancel() == 0:

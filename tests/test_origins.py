@@ -89,7 +89,8 @@ def test_tests_that_need_seaweed_are_marked(request: pytest.FixtureRequest) -> N
     needing = {
         item.name
         for item in request.session.items
-        if isinstance(item, pytest.Function) and "seaweed_site" in item.fixturenames
+        if isinstance(item, pytest.Function)
+        and ("seaweed_site" in item.fixturenames or "[seaweed_site]" in item.name)
     }
     assert needing <= marked
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
+from django_prometheus.conf import PROMETHEUS_LATENCY_BUCKETS
 from django_prometheus.middleware import Metrics
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, Histogram
+from prometheus_client.utils import floatToGoString
 
 from proxy.request_counts import RequestCounts
 
@@ -101,3 +106,21 @@ def test_no_family_is_told_twice() -> None:
     names = [family.name for family in REGISTRY.collect()]
     assert len(names) == len(set(names))
     assert "proxy_requests_seconds" not in names
+
+
+@pytest.mark.parametrize("near", PROMETHEUS_LATENCY_BUCKETS[:-1])
+def test_seconds_are_in_the_bucket_that_prometheus_client_has_for_them(near: float) -> None:
+    # Its private names: counted is without its observe().
+    for seconds in (math.nextafter(near, 0), near, math.nextafter(near, math.inf)):
+        theirs = Histogram("h", "h", buckets=PROMETHEUS_LATENCY_BUCKETS, registry=None)
+        theirs.observe(seconds)
+        [family] = theirs.collect()
+        expected = [sample.value for sample in family.samples if sample.name == "h_bucket"]
+        before = told_buckets()
+        count(seconds)
+        assert [now - then for now, then in zip(told_buckets(), before, strict=True)] == expected
+
+
+def told_buckets() -> list[float]:
+    bounds = [floatToGoString(bound) for bound in PROMETHEUS_LATENCY_BUCKETS]  # type: ignore[no-untyped-call]
+    return [value(f"{LATENCY}_bucket", {"le": bound}) for bound in bounds]

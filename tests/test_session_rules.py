@@ -20,19 +20,10 @@ def run_pytest(folder: Path, code: str, **variables: str) -> subprocess.Complete
     (folder / "test_sample.py").write_text(f"import pytest\n{code}\n")
     environ = {name: value for name, value in os.environ.items() if name != "CI"}
     environ.pop("S3PROXY_NO_SKIPS", None)
-    options = [
-        "-p",
-        "tests.no_skips",
-        "-p",
-        "no:django",
-        "-p",
-        "no:asyncio",
-        "-p",
-        "no:cacheprovider",
-    ]
+    environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *options, "--rootdir", str(folder), "-c", os.devnull,
-         str(folder)],
+        [sys.executable, "-m", "pytest", "-p", "tests.no_skips", "-p", "no:cacheprovider",
+         "--rootdir", str(folder), "-c", os.devnull, str(folder)],
         cwd=ROOT, env=environ | variables, capture_output=True, text=True, timeout=30,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The entries in a store's memory: where their parts lie, and who goes to make room.
+"""The entries in a store's memory, evicted in the order of their last use to make room.
 
 Everything here assumes that the lock is held.
 """
@@ -11,7 +11,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Literal
 
 from proxy.cache import layout
-from proxy.cache.blocks import Blocks, Extent, blocks_for
+from proxy.cache.blocks import Blocks, Care, Extent, blocks_for
 from proxy.cache.index import Index
 from proxy.cache.pins import Pins
 from proxy.cache.recency import Recency
@@ -27,6 +27,10 @@ REASONS: tuple[Reason, ...] = ("entries", "bytes", "expired")
 
 NO_BODY = 2**64 - 1
 
+# How many more are removed than there has to be room for, so that a large body is in one piece, or
+# at least in pages: those that come next find what they leave.
+_TRIES_FOR_ONE_RUN, _TRIES_FOR_PAGES = 4, 36
+
 _HASH_MASK = 2**64 - 1
 
 
@@ -34,11 +38,19 @@ class Entries:
     """Slots under the keys that their records hold, at most ``plan.entries`` of them."""
 
     def __init__(self, memory: SharedMemory, plan: Plan) -> None:
-        header = memory.words(0, layout.HEADER_WORDS)
+        header = memory.words(plan.header_at, layout.HEADER_WORDS)
         self.plan = plan
         self.header = header[layout.OWN]
         self.slots = Slots(memory, header[layout.SLOTS], plan.slots_at, plan.slots)
-        self.blocks = Blocks(memory, header[layout.BLOCKS], plan.map_at, plan.data_at, plan.blocks)
+        self.blocks = Blocks(
+            memory,
+            header[layout.BLOCKS],
+            plan.map_at,
+            plan.pages_at,
+            plan.blocks,
+            plan.paged_from,
+            plan.pinned_from if memory.is_renewable else 0,
+        )
         self.pins = Pins(memory, plan.pins_at, plan.processes, plan.pin_rows)
         self._versions, self._ticks = self.slots.versions, self.slots.ticks
         self._recency = Recency(
@@ -118,9 +130,15 @@ class Entries:
         if needed > self.plan.blocks - self.header[layout.PINNED]:
             return None
         self.make_room_for_one()
-        while (extents := self._extents(text, body, needed)) is None:
+        care, tries = Care.ONE_RUN, 0
+        while (extents := self._extents(text, body, needed, care)) is None:
+            if self.blocks.free >= needed:
+                tries += 1
+                care = _care_after(tries)
             if not self.evict("bytes"):
-                return None
+                if care is Care.NONE:
+                    return None
+                care = Care.NONE
         while (slot := self.slots.take()) is None:
             if not self.evict("entries"):
                 for extent in extents:
@@ -133,13 +151,15 @@ class Entries:
         while self.count >= self.plan.entries and self.evict("entries"):
             pass
 
-    def _extents(self, text: int, body: int, needed: int) -> tuple[Extent, Extent] | None:
+    def _extents(
+        self, text: int, body: int, needed: int, care: Care
+    ) -> tuple[Extent, Extent] | None:
         if needed > self.blocks.free:
             return None
         first = self.blocks.allocate(text)
         if first is None:
             return None
-        second = self.blocks.allocate(body)
+        second = self.blocks.allocate(body, care)
         if second is None:
             self.blocks.release(first)
             return None
@@ -188,3 +208,9 @@ class Entries:
             self.slots.pins[slot] = pins
         self._index.reset()
         self._recency.reset()
+
+
+def _care_after(tries: int) -> Care:
+    if tries < _TRIES_FOR_ONE_RUN:
+        return Care.ONE_RUN
+    return Care.PAGES if tries < _TRIES_FOR_PAGES else Care.NONE

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 
 from proxy.cache import blocks, pins, recency, slots
+from proxy.cache.block_map import BLOCK, BLOCK_COST, PAGE_BLOCKS
 from proxy.cache.index import table_length
 
 # Words of the header, by whose they are; the store's own ones by name.
@@ -18,6 +20,9 @@ HEADER_WORDS = OWN.stop
 # A lookup that copies less than this is no slower than one that pins.
 _PINNED_FROM = 256 * 1024
 _MOST_PIN_ROWS = 512
+# A lookup that copies less than this is hardly slower than one that takes references to pages, of
+# which a body would waste too much if they were few.
+_PAGED_FROM = 4 * mmap.PAGESIZE
 
 # What decoded values may take in the processes: this part of all, but no more than what many of
 # them cost the garbage collector is worth.
@@ -32,7 +37,9 @@ _ENTRY_BYTES = slots.SLOT_BYTES + 16 + 16
 class Plan:
     """Where in ``size`` bytes of memory each table lies, and how much each holds.
 
-    ``local_bytes`` is left for the decoded values of each process.
+    The blocks are before the tables. ``local_bytes`` is left for the decoded values of each
+    process. Bodies from ``pinned_from`` bytes on are given out as views, those from ``paged_from``
+    on are in whole pages.
     """
 
     entries: int
@@ -40,14 +47,16 @@ class Plan:
     blocks: int
     processes: int
     pin_rows: int
+    paged_from: int
     pinned_from: int
     local_bytes: int
+    header_at: int
     slots_at: int
     index_at: int
     queue_at: int
     pins_at: int
     map_at: int
-    data_at: int
+    pages_at: int
     size: int
 
     @classmethod
@@ -67,36 +76,47 @@ class Plan:
         # What is removed while it is pinned keeps its slot.
         slot_count = entries + min(all_rows, entries)
 
-        at = 8 * HEADER_WORDS
-        offsets = []
-        for size in (
+        sizes = (
+            8 * HEADER_WORDS,
             slots.SLOT_BYTES * slot_count,
             4 * table_length(entries),
             16 * recency.queue_length(slot_count),
             pins.ROW_BYTES * all_rows,
-        ):
+        )
+        tables = sum(_aligned(size) for size in sizes)
+        # With a byte for each page, of which there is at least a part.
+        tables += 1 + budget // mmap.PAGESIZE
+        count = max(0, (budget - tables) // BLOCK_COST)
+        # The blocks are first, since pages begin there.
+        at = count * BLOCK
+        offsets = []
+        for size in sizes:
             offsets.append(at)
-            at += -(-size // 8) * 8
-        count = max(0, (budget - at) // blocks.BLOCK_COST)
-        data_at = -(-(at + count) // 64) * 64
-        slots_at, index_at, queue_at, pins_at = offsets
+            at += _aligned(size)
+        header_at, slots_at, index_at, queue_at, pins_at = offsets
         return cls(
             entries=entries,
             slots=slot_count,
             blocks=count,
             processes=processes,
             pin_rows=pin_rows,
+            paged_from=_PAGED_FROM,
             pinned_from=pinned_from,
             local_bytes=local,
+            header_at=header_at,
             slots_at=slots_at,
             index_at=index_at,
             queue_at=queue_at,
             pins_at=pins_at,
             map_at=at,
-            data_at=data_at,
-            size=data_at + count * blocks.BLOCK,
+            pages_at=at + count,
+            size=at + count + 1 + count // PAGE_BLOCKS,
         )
 
     def bytes_of(self, entries: int, taken: int) -> int:
         """What so many entries in so many blocks take."""
-        return entries * _ENTRY_BYTES + taken * blocks.BLOCK_COST
+        return entries * _ENTRY_BYTES + taken * BLOCK_COST
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 8) * 8

@@ -18,7 +18,7 @@ from proxy.cache.values import is_immutable, size_of
 from proxy.core.messages import StoredResponse
 
 if TYPE_CHECKING:
-    from proxy.cache.shared_store import Lifetime, Placed
+    from proxy.cache.shared_store import BodyPlace, Lifetime, Placed
 
 # What an entry takes beside its value's bytes and its key: the places in the dict, Found and
 # Local with their numbers.
@@ -30,13 +30,13 @@ _LARGEST_BODY = 256 * 1024
 class Found(NamedTuple):
     """A value with where it is stored: current as long as the slot has that version.
 
-    ``body_at`` as in Placed.
+    ``body_place`` as in Placed.
     """
 
     value: Any
     slot: int
     version: int
-    body_at: int | None
+    body_place: BodyPlace | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class LocalValues:
 
         What has a large body is held the first time: decoding it anew may be a copy of that.
         """
-        found = Found(value, placed.slot, placed.version, placed.body_at)
+        found = Found(value, placed.slot, placed.version, placed.body_place)
         if not is_immutable(value) or not (_is_large(value) or self._seen.again(key)):
             self.drop(key)
             return found

@@ -1,4 +1,7 @@
-"""A cache of Django's in shared memory, with what it can do beyond Django's contract."""
+"""A Django cache over a shared store, with stale values beside fresh ones.
+
+Beyond Django's contract it tells where a value lies, marks stale, and removes what a rule matches.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,7 @@ class SharedCache(BaseCache):
         # What make_key() would give of "", so that it need not be formatted for each lookup.
         self._head = self.make_key("") if self.key_func is default_key_func else None
         # See SharedStore.
-        self.use, self.read = store.shared.use, store.shared.read
+        self.use, self.read, self.splice = store.shared.use, store.shared.read, store.shared.splice
 
     @property
     def entries(self) -> int:
@@ -246,9 +249,9 @@ class SharedCache(BaseCache):
         if local is not None and self._shared.is_current(*local.placed[:2]):
             value = local.value()
             if (value is not None or local.found is not None) and now < local.lifetime.kept_until:
-                slot, version, _, body_at = local.placed
+                slot, version, _, body_place = local.placed
                 self._shared.use(slot, version)
-                return Found(value, slot, version, body_at), local.lifetime
+                return Found(value, slot, version, body_place), local.lifetime
         stored = self._shared.get(full_key, now)
         if stored is None:
             self._local.drop(full_key)

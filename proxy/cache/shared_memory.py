@@ -7,6 +7,7 @@ begins the contents anew, since what a killed process was in the middle of canno
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -39,6 +40,7 @@ class SharedMemory:
         os.ftruncate(self._file, pages)
         self.map = mmap.mmap(self._file, pages)
         self.view = memoryview(self.map)
+        self.is_renewable = self._can_renew()
         self.on_damage: Callable[[], None] = _nothing_to_repair
         # Called before each release, with the lock still held.
         self.on_release: Callable[[], None] = _nothing_to_repair
@@ -56,6 +58,20 @@ class SharedMemory:
     def halves(self, offset: int, count: int) -> memoryview[int]:
         """Unsigned 4-byte numbers."""
         return self.view[offset : offset + WORD // 2 * count].cast("I")
+
+    def splice(self, offset: int, size: int, pipe: int) -> int:
+        """Put these bytes into a pipe as references to their pages; how many of them. Linux only.
+
+        Raises OSError as the kernel does.
+        """
+        return os.splice(self._file, pipe, size, offset)
+
+    def renew(self, offset: int, size: int) -> None:
+        """Put empty pages in place of these; who refers to the old ones has them as they were.
+
+        Both are multiples of the page size. Only where ``is_renewable``.
+        """
+        self.map.madvise(mmap.MADV_REMOVE, offset, size)
 
     def __enter__(self) -> None:
         self._threads.acquire()
@@ -105,6 +121,19 @@ class SharedMemory:
             self._depth = 0
             self._threads.release()
             raise
+        return True
+
+    def _can_renew(self) -> bool:
+        if not (hasattr(mmap, "MADV_REMOVE") and hasattr(os, "splice")):
+            return False
+        with contextlib.suppress(OSError):
+            # Of a huge page that somebody refers to, a part would not be replaced but overwritten.
+            # Where this is refused there are none.
+            self.map.madvise(mmap.MADV_NOHUGEPAGE)
+        try:
+            self.map.madvise(mmap.MADV_REMOVE, 0, mmap.PAGESIZE)
+        except OSError:
+            return False
         return True
 
     def _take(self) -> None:

@@ -1,7 +1,7 @@
 """Keys with their contents in memory shared by processes, least recently used out first.
 
 Bounds, order, counts and removals are those of all processes together. Every method takes the
-lock itself, but is_current(), use() and read(), which do without, and get() where it can.
+lock itself, but is_current(), use(), read() and splice(), which do without, and get() where it can.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.cache import layout
-from proxy.cache.blocks import Extent, blocks_for
+from proxy.cache.blocks import Extent, Piece, blocks_for
 from proxy.cache.entries import NO_BODY, REASONS, Entries, Reason
 from proxy.cache.shared_memory import SharedMemory
 from proxy.cache.slots import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from proxy.cache.unlocked import Glimpsed
+
+# What lies in more pieces is looked up.
+_MOST_PIECES = 32
 
 _NEVER_MARKED = math.nan
 
@@ -40,17 +43,24 @@ class Lifetime(NamedTuple):
     window: float
 
 
+class BodyPlace(NamedTuple):
+    """Where in the memory read() finds a body; ``is_lent`` is whether splice() can, too."""
+
+    pieces: tuple[Piece, ...]
+    is_lent: bool
+
+
 class Placed(NamedTuple):
     """Where something is stored.
 
-    ``body_id`` is its body's, which no other body ever has. ``body_at`` is where in the memory
-    read() finds the body, None where it has to be looked up: it is large, scattered, or not there.
+    ``body_id`` is its body's, which no other body ever has. ``body_place`` is None where the body
+    has to be looked up: it is large, in many pieces, or not there.
     """
 
     slot: int
     version: int
     body_id: int
-    body_at: int | None
+    body_place: BodyPlace | None
 
 
 class Stored(NamedTuple):
@@ -110,15 +120,28 @@ class SharedStore:
         self.ticks[slot] = monotonic_ns()
         return True
 
-    def read(self, slot: int, version: int, at: int, size: int) -> bytes | None:
-        """``size`` bytes of the body of what the slot holds, if it is current. Without the lock.
-
-        ``at`` is its ``body_at`` plus the bytes to be left out before.
-        """
-        data = self._map[at : at + size]
+    def read(self, slot: int, version: int, pieces: Sequence[Piece]) -> bytes | None:
+        """These pieces of the body of what the slot holds, if it is current. Without the lock."""
+        if len(pieces) == 1:
+            at, size = pieces[0]
+            data = self._map[at : at + size]
+        else:
+            data = b"".join([self._map[at : at + size] for at, size in pieces])
         # Room is given to others after the version has gone, never before: if it is still there,
         # nothing else has been written here meanwhile.
         return data if self.versions[slot] == version else None
+
+    def splice(self, slot: int, version: int, pieces: Sequence[Piece], pipe: int) -> bool:
+        """As read(), but into a pipe, of a body that is lent; else what came into it is no body.
+
+        What is in the pipe stays as it is, whatever becomes of the slot. Raises OSError.
+        """
+        for at, size in pieces:
+            if self.memory.splice(at, size, pipe) != size:
+                return False
+        # The pages of a body that was removed before are others now, and the version has gone; one
+        # that is removed from now on leaves the pages to the pipe.
+        return self.versions[slot] == version
 
     def get(self, key: str, now: float) -> Stored | None:
         """What is under the key, which counts as a use; None if it is past ``kept_until``."""
@@ -139,9 +162,9 @@ class SharedStore:
             self.ticks[slot] = monotonic_ns()
             text = self._blocks.read(record.record, record.key_bytes + record.head_bytes)
             body = self._body(slot, record)
-            version = self.versions[slot]
+            placed = self._placed(slot, self.versions[slot], record)
         return Stored(
-            self._placed(slot, version, record),
+            placed,
             Content(record.kind, text[record.key_bytes :], body),
             _lifetime(record),
             record.stale_since,
@@ -289,13 +312,16 @@ class SharedStore:
             for slot in self._held.pins.forget(index):
                 self._held.unpin(slot)
 
+    # What follows assumes that the lock is held.
+
     def _placed(self, slot: int, version: int, record: Record) -> Placed:
         size = record.body_bytes
-        in_one_run = record.body_runs == 1 and 0 < size < self.plan.pinned_from
-        at = self._blocks.offset(record.body) if in_one_run else None
-        return Placed(slot, version, record.body_id, at)
-
-    # What follows assumes that the lock is held.
+        place = None
+        if 0 < size < self.plan.pinned_from and record.body_runs <= _MOST_PIECES:
+            body = record.body
+            pieces = self._blocks.pieces(body, size)
+            place = BodyPlace(tuple(pieces), self._blocks.is_lent(body))
+        return Placed(slot, version, record.body_id, place)
 
     def _body(self, slot: int, record: Record) -> bytes | memoryview | None:
         if record.body_bytes == NO_BODY:

@@ -1,4 +1,4 @@
-"""Fixed records of what is stored: where its parts lie, and until when it holds.
+"""Records of fixed size in shared memory, one for each stored entry.
 
 A slot that holds something has a version, a number that never comes again; whatever changes what
 the slot holds changes it, and 0 means that it holds nothing, or is being changed. Versions and

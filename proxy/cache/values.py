@@ -1,4 +1,4 @@
-"""What is stored in place of a value.
+"""The encoding of cached values for shared memory.
 
 Bytes are stored as they are; a stored response as its head's encoding and its body; anything else
 as its pickle, which never leaves the processes that share the memory.

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 _MAX_KEY_BYTES: Final = 1024  # S3's limit, counted in UTF-8
+_MAX_CHARACTER_BYTES: Final = 4
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 _DOT_SEGMENTS: Final = frozenset((".", ".."))
@@ -38,10 +39,11 @@ def object_key(raw_path: bytes, prefix: str = "") -> str:
     # A server that merges slashes, before or in S3, would take `//` for `/` and list the bucket.
     if not key or not whole.strip("/"):
         raise InvalidTarget(404, "no key")
-    # A prefix that ends in a dot could complete a dot segment, so the whole is looked at too.
-    if _has_dot_segment(key) or (prefix and _has_dot_segment(whole)):
-        raise InvalidTarget(400, "the path has a dot segment")
-    _refuse_long(whole)
+    # Most keys have no dot there, and are far from too long: seen without a call.
+    if key[0] == "." or whole[0] == "." or "/." in whole:
+        _refuse_dot_segments(key, whole)
+    if len(whole) * _MAX_CHARACTER_BYTES > _MAX_KEY_BYTES:
+        _refuse_long(whole)
     return whole
 
 
@@ -86,13 +88,13 @@ def _decoded(raw: bytes) -> str:
     return key
 
 
-def _has_dot_segment(key: str) -> bool:
-    if key[0] != "." and "/." not in key:
-        return False  # most keys, at no cost
-    return not _DOT_SEGMENTS.isdisjoint(key.split("/"))
+def _refuse_dot_segments(key: str, whole: str) -> None:
+    # A prefix that ends in a dot could complete one, so the whole is looked at too.
+    for path in (key, whole):
+        if not _DOT_SEGMENTS.isdisjoint(path.split("/")):
+            raise InvalidTarget(400, "the path has a dot segment")
 
 
 def _refuse_long(key: str) -> None:
-    # A character is at most four bytes, so most keys need no encoding to be counted.
-    if len(key) * 4 > _MAX_KEY_BYTES and len(key.encode()) > _MAX_KEY_BYTES:
+    if len(key.encode()) > _MAX_KEY_BYTES:
         raise InvalidTarget(414, "the key is over 1,024 bytes")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from proxy.core import ranges
 from proxy.core.cache_status import CacheStatus
 from proxy.core.error_page import error_page
 from proxy.core.messages import EVERYTHING, Head, Segment
-from proxy.core.preconditions import Outcome, evaluate, if_range_holds
+from proxy.core.preconditions import NO_CONDITIONS, Outcome, evaluate, if_range_holds
 from proxy.core.ranges import ByteRange, NotSatisfiable
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ _ON_NOT_MODIFIED = frozenset({b"cache-control", b"date", b"etag", b"expires"})
 # Browsers then take an object for what its Content-Type says, and for nothing that runs.
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 
-_NOT_STORED_BEFORE = frozenset({CacheStatus.MISS, CacheStatus.BYPASS})
+# A tuple: to look one up in a set takes Enum's hash, a call of Python's.
+_NOT_STORED_BEFORE = (CacheStatus.MISS, CacheStatus.BYPASS)
 
 
 def answer(
@@ -53,17 +55,18 @@ def answer(
             (*stored.fields, *_negative_freshness(stored), *added),
         )
     # RFC 9110 §13.2.2 orders the steps: preconditions first, then Range.
-    outcome = evaluate(
-        request.conditions,
-        etag=stored.etag,
-        last_modified=stored.last_modified,
-        stored_date=None if handling.status in _NOT_STORED_BEFORE else stored.date,
-        now=stored.response_time + age - stored.initial_age,
-    )
-    if outcome is Outcome.NOT_MODIFIED:
-        return _not_modified(stored, added)
-    if outcome is Outcome.PRECONDITION_FAILED:
-        return error_page(412, request.method, request.accept, added)
+    if request.conditions is not NO_CONDITIONS:
+        outcome = evaluate(
+            request.conditions,
+            etag=stored.etag,
+            last_modified=stored.last_modified,
+            stored_date=None if handling.status in _NOT_STORED_BEFORE else stored.date,
+            now=stored.response_time + age - stored.initial_age,
+        )
+        if outcome is Outcome.NOT_MODIFIED:
+            return _not_modified(stored, added)
+        if outcome is Outcome.PRECONDITION_FAILED:
+            return error_page(412, request.method, request.accept, added)
 
     added = (*_of_object(nosniff=nosniff), *added)
     selected = _selected(request, stored)
@@ -79,7 +82,8 @@ def answer(
 
 def of_whole(length: int, *, nosniff: bool) -> Fields:
     """What stands between the stored fields of a 200 with its whole body and cache_fields()."""
-    return (_content_length(length), *_of_object(nosniff=nosniff))
+    content_length, _ = _of_length(length)
+    return (content_length, *_of_object(nosniff=nosniff))
 
 
 def refusal(request: Request, status: int, handling: Handling | None, extra: Fields = ()) -> Head:
@@ -102,10 +106,6 @@ def cache_fields(handling: Handling, age: float | None) -> Fields:
 
 def _of_object(*, nosniff: bool) -> Fields:
     return (_NOSNIFF,) if nosniff else ()
-
-
-def _content_length(length: int) -> tuple[bytes, bytes]:
-    return b"content-length", b"%d" % length
 
 
 def _negative_freshness(stored: StoredResponse) -> Fields:
@@ -146,10 +146,16 @@ def _whole(request: Request, stored: StoredResponse, added: Fields) -> Head:
     if length is None:
         fields = (*stored.fields, *added)
         return Head(_OK, fields, () if request.method == "HEAD" else (EVERYTHING,))
-    fields = (*stored.fields, _content_length(length), *added)
-    if request.method == "HEAD" or length == 0:
-        return Head(_OK, fields)
-    return Head(_OK, fields, (ByteRange(0, length - 1),))
+    told, whole = _of_length(length)
+    fields = (*stored.fields, told, *added)
+    return Head(_OK, fields, () if request.method == "HEAD" else whole)
+
+
+# Of the objects that are asked for often, many have one length, and each has the same again.
+@lru_cache(maxsize=1024)
+def _of_length(length: int) -> tuple[tuple[bytes, bytes], tuple[ByteRange, ...]]:
+    """The Content-Length of a whole representation, and its segments."""
+    return (b"content-length", b"%d" % length), (ByteRange(0, length - 1),) if length else ()
 
 
 def _single_part(part: ByteRange, stored: StoredResponse, total: int, added: Fields) -> Head:

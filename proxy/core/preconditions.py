@@ -24,6 +24,9 @@ class Conditions:
     if_unmodified_since: str | None = None
 
 
+NO_CONDITIONS: Final = Conditions()
+
+
 class Outcome(Enum):
     """What the preconditions make of a request."""
 

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from proxy.server.close_delimited import close_delimited
-from proxy.server.handler import ABORT_EXTENSION
 from proxy.server.refusal import NO_ANSWER, write_refusal
+from proxy.server.sending import ABORT_EXTENSION, WHOLE_EXTENSION
 from proxy.server.tcp import reset
+from proxy.server.wire import checked_head, write
 from proxy.views import DEPARTURE_EXTENSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from proxy.server.close_delimited import Application
 
 _STOPPING = 503
+# Of these no length is told, and nothing is sent.
+_WITHOUT_LENGTH = frozenset({204, 304})
 
 
 class Cycle(Protocol):
@@ -46,6 +49,13 @@ class AnsweringProtocol(HttpToolsProtocol):
         self._idle_since: float | None = None
         self._refused: int | None = None
         self._lingering_since: float | None = None
+        # What the application is offered beside ASGI: of the request that is being answered, not
+        # of one by name, which would be kept alive by its own scope.
+        self._offered: dict[Any, dict[Any, Any]] = {
+            ABORT_EXTENSION: {"abort": self._abort_running},
+            DEPARTURE_EXTENSION: {"notify": self._notify_of_departure},
+        }
+        self._offered_to_1_1 = {**self._offered, WHOLE_EXTENSION: {"send": self._send_whole}}
 
     def connection_lost(self, exc: Exception | None) -> None:
         # uvicorn tells only the newest of several pipelined requests.
@@ -58,9 +68,12 @@ class AnsweringProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
-        # Whoever keeps the deadlines looks after this one too.
-        self._unset_keepalive_if_required()
+        # As uvicorn's, but that it sets a timer: whoever keeps the deadlines does without.
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
         if self._idle:
             self._idle_since = self.loop.time()
         if self._refused is not None and self._idle:
@@ -74,11 +87,11 @@ class AnsweringProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Application) -> None:
         self._running, self._on_departure = cycle, None
-        extensions: dict[str, Any] = cycle.scope.setdefault("extensions", {})
-        extensions[ABORT_EXTENSION] = {"abort": lambda: self.abort(cycle)}
-        extensions[DEPARTURE_EXTENSION] = {"notify": self._notify_of_departure}
+        offered = self._offered_to_1_1
         if cycle.scope["http_version"] == "1.0":
             app = close_delimited(cycle, app)
+            offered = self._offered
+        cycle.scope.setdefault("extensions", {}).update(offered)
         super()._start_asgi_task(cycle, self._until_stopped(cycle, app))
 
     def _until_stopped(self, cycle: RequestResponseCycle, app: Application) -> Application:
@@ -99,6 +112,39 @@ class AnsweringProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             self._write_refusal(_STOPPING)
             self.transport.close()
+
+    def _send_whole(self, status: int, fields: Mapping[bytes, bytes], body: bytes) -> bool:
+        """Write an answer in one piece, as uvicorn would in two.
+
+        False where there is more to it than that; uvicorn then does, or raises, what it takes.
+        """
+        cycle = self._running
+        assert isinstance(cycle, RequestResponseCycle)
+        if (
+            cycle.response_started
+            or cycle.disconnected
+            or not cycle.keep_alive
+            or cycle.waiting_for_100_continue
+            or cycle.access_log
+            or cycle.default_headers
+            or self.flow.write_paused
+            or b"connection" in fields
+            or b"transfer-encoding" in fields
+            or not _has_length(cycle.scope["method"], status, fields, body)
+        ):
+            return False
+        head = checked_head(status, fields)
+        if head is None:
+            return False
+        cycle.response_started = cycle.response_complete = True
+        write(self.transport, head, body)
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
+
+    def _abort_running(self) -> None:
+        if self._running is not None:
+            self.abort(self._running)
 
     def abort(self, cycle: Cycle) -> None:
         """Send nothing more, and let nothing look complete, as if the client had gone."""
@@ -133,3 +179,13 @@ class AnsweringProtocol(HttpToolsProtocol):
         self._lingering_since = self.loop.time()
         self.flow.resume_reading()
         self.transport.write_eof()
+
+
+def _has_length(method: str, status: int, fields: Mapping[bytes, bytes], body: bytes) -> bool:
+    """Is the body's length told, where it is to be, and right?"""
+    told = fields.get(b"content-length")
+    if method == "HEAD":
+        return not body and (told is None or told.isdigit())
+    if told is None:
+        return not body and status in _WITHOUT_LENGTH
+    return told == b"%d" % len(body)

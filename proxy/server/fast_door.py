@@ -24,6 +24,7 @@ from proxy.core.cache_key import InvalidTarget, object_key
 from proxy.core.messages import Request
 from proxy.server.answered import PlainReply
 from proxy.server.framing import MAX_HEAD_BYTES
+from proxy.server.page_pipe import Pages
 from proxy.server.remembered import Remembered
 from proxy.server.reply import Reply
 from proxy.server.wire import JOINED_BYTES
@@ -84,8 +85,9 @@ class Unanswered:
     sighting: Sighting | None
 
 
+Body = bytes | memoryview | Pages
 # A reply with its body, or why there is none.
-Found = tuple["Answered", bytes | memoryview] | Unanswered
+Found = tuple["Answered", Body] | Unanswered
 
 
 class FastDoor:
@@ -133,7 +135,7 @@ class FastDoor:
         except InvalidTarget:
             return None
 
-    def _remembered(self, asked: Asked) -> tuple[Reply, bytes | memoryview] | None:
+    def _remembered(self, asked: Asked) -> tuple[Reply, Body] | None:
         found = self._replies.get(asked)
         if found is None:
             return None
@@ -149,7 +151,7 @@ class FastDoor:
         plain = None if again or not request.is_plain else self._plain(asked, request.key)
         return plain or self._ask(asked, request, again=again)
 
-    def answer_head(self, head: bytes) -> tuple[Answered, bytes | memoryview, Lines] | None:
+    def answer_head(self, head: bytes) -> tuple[Answered, Body, Lines] | None:
         """As answer(), of a whole request head that remember_head() has been told of.
 
         Beside reply and body what was told of the head.
@@ -179,7 +181,7 @@ class FastDoor:
             known = Rest(fields, lines, Request.from_fields("GET", "", fields).is_plain)
             self._rests.remember(rest, known, len(rest) + _size(fields) + _HEAD_BYTES)
 
-    def _answer_line(self, head: bytes) -> tuple[Answered, bytes | memoryview, Lines] | None:
+    def _answer_line(self, head: bytes) -> tuple[Answered, Body, Lines] | None:
         """As answer_head(), of a head of which all but the first line is known."""
         if len(head) > MAX_HEAD_BYTES:
             return None
@@ -224,7 +226,7 @@ class FastDoor:
         self._sighted = None
         return PlainReply(asked, recalled, self._now), recalled.body
 
-    def _body(self, reply: Reply) -> bytes | memoryview | None:
+    def _body(self, reply: Reply) -> Body | None:
         """A reply's body, where the gateway would still give this reply; brings it up to now."""
         # The one place where a reply is held against the store, which counts as a use of what
         # is stored.
@@ -233,16 +235,22 @@ class FastDoor:
         now = self._now()
         if now >= reply.valid_until and not reply.retell(self._memory, now):
             return None
+        if reply.pages is not None:
+            return reply.pages
         stored = reply.stored()
         if stored is None:
-            at, size = reply.at, reply.size
-            if at is not None and (size <= _SMALL_BODY_BYTES or self._turn()):
-                return self._read(reply.slot, reply.version, at, size)
+            pieces = reply.pieces
+            if pieces is not None and (reply.size <= _SMALL_BODY_BYTES or self._turn()):
+                return self._read(reply.slot, reply.version, pieces)
             stored = self._stored_again(reply)
             if stored is None:
                 return None
         body = stored.body or b""
         return body if reply.whole else from_memory(reply.segments, body)
+
+    def read(self, pages: Pages) -> bytes | None:
+        """A copy of what is in pages; None where they are another's by now."""
+        return self._read(pages.slot, pages.version, pages.pieces)
 
     def _stored_again(self, reply: Reply) -> StoredResponse | None:
         """The response that nobody kept in hand since a reply was last sent."""

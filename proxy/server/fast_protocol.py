@@ -12,8 +12,9 @@ from proxy.request_id import next_id
 from proxy.server.exchange import CLIENT_GONE, Asked, Exchange
 from proxy.server.fast_door import Unanswered
 from proxy.server.front import Front
+from proxy.server.page_pipe import Pages
 from proxy.server.protocol import HttpProtocol
-from proxy.server.tcp import resets_of
+from proxy.server.tcp import descriptor_of, resets_of
 from proxy.server.wire import JOINED_BYTES
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from proxy.clients import Client
     from proxy.server.answered import Answered
     from proxy.server.deadlines import Deadlines
-    from proxy.server.fast_door import Found, Lines
+    from proxy.server.fast_door import Body, Found, Lines
     from proxy.server.front import Service
 
 
@@ -46,6 +47,7 @@ class FastProtocol(HttpProtocol):
         self._front = None if told_more else self._front_of_loop()
         self._tally = metrics.tally.row
         self._resets = resets_of(transport)
+        self._descriptor = descriptor_of(transport)
         # Is there anything to be done about a hit but to send it?
         self._is_told = self._front is not None and (
             self._front.is_logged or self._front.claims is not None
@@ -69,11 +71,10 @@ class FastProtocol(HttpProtocol):
         found = front.door.answer_head(data)
         if found is not None:
             reply, body, lines = found
-            sent = True
             if self._is_told:
                 sent = self._tell(front, reply, body, lines, began)
             else:
-                self._send(reply, body, next_id())
+                sent = self._send(front, reply, body, next_id())
             if sent:
                 self._active, self._reading_since = True, None
                 return
@@ -153,8 +154,10 @@ class FastProtocol(HttpProtocol):
             return front.service is not None and self._exchange(front, front.service, found, began)
         reply, body = found
         if not self._is_told:
-            self._send(reply, body, next_id())
-        elif not self._tell(front, reply, body, front.clients.lines(self.headers), began):
+            sent = self._send(front, reply, body, next_id())
+        else:
+            sent = self._tell(front, reply, body, front.clients.lines(self.headers), began)
+        if not sent:
             return False
         self._answered = True
         self._reply = reply
@@ -187,35 +190,60 @@ class FastProtocol(HttpProtocol):
         self._answered = True
         return True
 
-    def _tell(
-        self, front: Front, reply: Answered, body: bytes | memoryview, lines: Lines, began: float
-    ) -> bool:
-        """Send a reply and log it; false where the client is over its limit."""
+    def _tell(self, front: Front, reply: Answered, body: Body, lines: Lines, began: float) -> bool:
+        """Send a reply and log it; false where the client is over its limit, or as _send()."""
         client = front.clients.client(self.client[0] if self.client else None, lines)
         if front.claims is not None and not front.claims.take(client.key):
             # The application counts and refuses it.
             return False
         request_id = next_id()
         if not front.is_logged:
-            self._send(reply, body, request_id)
-        elif self._resets(0):
+            return self._send(front, reply, body, request_id)
+        if self._resets(0):
             self._log_departure(reply, client, request_id, perf_counter() - began)
-        else:
-            self._send(reply, body, request_id)
+        elif self._send(front, reply, body, request_id):
             self._log(front.log, reply, len(body), client, request_id, perf_counter() - began)
+        else:
+            return False
         return True
 
-    def _send(self, reply: Answered, body: bytes | memoryview, request_id: bytes) -> None:
+    def _send(self, front: Front, reply: Answered, body: Body, request_id: bytes) -> bool:
+        """Send a reply; false, and nothing is sent, where its body has gone this very moment."""
+        if isinstance(body, Pages):
+            return self._send_pages(front, reply, body, request_id)
         size = len(body)
-        # First: who has the answer may ask another worker for the counts at once.
-        tally = self._tally
-        tally[HITS] += 1
-        tally[BYTES_SERVED] += size
-        self.server_state.total_requests += 1
+        self._count(size)
         if size <= JOINED_BYTES:
             self.transport.write(b"".join((reply.head, request_id, b"\r\n\r\n", body)))
         else:
             self.transport.writelines((b"".join((reply.head, request_id, b"\r\n\r\n")), body))
+        return True
+
+    def _send_pages(self, front: Front, reply: Answered, pages: Pages, request_id: bytes) -> bool:
+        pipe, descriptor = front.pipe, self._descriptor
+        if (
+            pipe is None
+            or descriptor is None
+            or not pipe.takes(pages.size)
+            # What is sent past the transport must not overtake what it has.
+            or self.transport.get_write_buffer_size()
+        ):
+            copied = front.door.read(pages)
+            return copied is not None and self._send(front, reply, copied, request_id)
+        if not pipe.fill(b"".join((reply.head, request_id, b"\r\n\r\n")), pages):
+            return False
+        self._count(pages.size)
+        rest = pipe.send(descriptor)
+        if rest:
+            self.transport.write(rest)
+        return True
+
+    def _count(self, size: int) -> None:
+        """Count a hit, before it is sent: who has the answer may ask for the counts at once."""
+        tally = self._tally
+        tally[HITS] += 1
+        tally[BYTES_SERVED] += size
+        self.server_state.total_requests += 1
 
     def _log_departure(
         self, reply: Answered, client: Client, request_id: bytes, seconds: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -15,6 +16,7 @@ from proxy.claims import Claims
 from proxy.clients import Clients
 from proxy.request_counts import RequestCounts
 from proxy.server.fast_door import FastDoor
+from proxy.server.page_pipe import PagePipe
 from proxy.server.routes import Routes
 from proxy.service import gateway
 from proxy.views import serve_object
@@ -51,7 +53,7 @@ class Front:
     """All of it.
 
     ``claims`` is None where there is no limit, ``log`` where nothing is logged, or not in the way
-    that it knows; ``service`` where only memory answers here.
+    that it knows; ``service`` where only memory answers here, ``pipe`` where there are none such.
     """
 
     door: FastDoor
@@ -60,6 +62,7 @@ class Front:
     is_logged: bool
     log: AccessLines | None
     service: Service | None = None
+    pipe: PagePipe | None = None
 
     @classmethod
     def as_configured(cls) -> Front | None:
@@ -79,4 +82,5 @@ class Front:
             access_log.is_on(),
             AccessLines.where_nothing_else_listens(),
             Service(asked, Routes(), RequestCounts()),
+            PagePipe(asked.memory.splice) if sys.platform == "linux" else None,
         )

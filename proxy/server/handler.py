@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import time
-from email.utils import formatdate
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +14,16 @@ from django.utils.functional import cached_property
 from proxy import metrics
 from proxy.access_log import is_on as access_log_is_on
 from proxy.access_log import log_request
-from proxy.origin.errors import OriginError
-from proxy.responses import cookies_of, fields_of, handling_of
+from proxy.metrics import BYTES_SERVED
+from proxy.responses import handling_of
 from proxy.server.routes import Routes
+from proxy.server.sending import Sending, close
+from proxy.views import serve_object
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from django.http import HttpRequest, HttpResponse, HttpResponseBase
+    from django.http import HttpRequest, HttpResponseBase
     from django.urls import ResolverMatch
 
     Scope = dict[str, Any]
@@ -33,12 +32,6 @@ if TYPE_CHECKING:
     Application = Callable[[Scope, Receive, Send], Awaitable[None]]
     AsyncView = Callable[[ASGIRequest], Awaitable[HttpResponseBase]]
 
-# The ASGI extension by which the server offers to cut a connection: {"abort": callable}.
-ABORT_EXTENSION = "s3proxy.abort"
-
-logger = logging.getLogger("s3proxy.server")
-
-_WITHOUT_LENGTH = frozenset({204, 304})
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 
 
@@ -59,6 +52,7 @@ class LeanRequest(ASGIRequest):
 
     # As Django's __init__ leaves it where there is no prefix.
     script_name = ""
+    resolver_match: ResolverMatch | None = None
     _post_parse_error = _read_started = False
 
     def __init__(self, scope: Scope, receive: Receive, *, prefixed: bool = True) -> None:
@@ -69,8 +63,10 @@ class LeanRequest(ASGIRequest):
         self.scope = scope
         self.method = scope["method"]
         self.path = self.path_info = scope["path"]
-        self.resolver_match = None
-        self._stream = BytesIO()
+
+    @cached_property
+    def _stream(self) -> BytesIO:  # type: ignore[override]
+        return BytesIO()
 
     @cached_property
     def META(self) -> dict[str, Any]:  # type: ignore[override]  # noqa: N802 - Django's name
@@ -116,6 +112,11 @@ class LeanHandler(ASGIHandler):
     connections that nothing here has.
     """
 
+    # Set by load_middleware().
+    _middleware_chain: AsyncView
+    _view_middleware: list[Callable[..., Any]]
+    _exception_middleware: list[Callable[..., Any]]
+
     def __init__(self, beside_http: Application) -> None:
         """What is not a request over HTTP is given to another application."""
         super().__init__()
@@ -134,6 +135,17 @@ class LeanHandler(ASGIHandler):
         # Unpacked by Django, which takes a ResolverMatch four calls.
         return match.func, match.args, match.kwargs
 
+    async def _get_response_async(self, request: ASGIRequest) -> HttpResponseBase:
+        """As Django's, which asks of what kind each view is, and what it has returned."""
+        if not (self._view_middleware or self._exception_middleware or hasattr(request, "urlconf")):
+            match = self._match(request.path_info)
+            if match.func is serve_object:
+                # A coroutine function, and what it returns needs no rendering.
+                request.resolver_match = match
+                return await serve_object(request)
+        response: HttpResponseBase = await super()._get_response_async(request)  # type: ignore[misc]
+        return response
+
     def make_view_atomic(self, view: Any) -> Any:
         """The view: there is no database to have transactions."""
         return view
@@ -146,113 +158,27 @@ class LeanHandler(ASGIHandler):
         started = time.perf_counter()
         prefixed = self._has_script_name or bool(scope.get("root_path"))
         request = LeanRequest(scope, receive, prefixed=prefixed)
-        chain: AsyncView = self._middleware_chain  # type: ignore[attr-defined]
-        response: Any = await chain(request)
-        body = _Body(send)
+        response: Any = await self._middleware_chain(request)
+        sending = Sending(scope, receive, send)
         complete = False
         try:
             if response.streaming:
-                await send(_start(response, fields_of(response)))
-                complete = await self._stream(request, response, receive, body)
+                complete = await sending.stream(response)
             else:
-                await send(_start(response, _fields_with_length(request, response)))
-                content = b"" if request.method == "HEAD" else response.content
-                await body.send(content, more=False)
+                await sending.whole(request, response)
                 complete = True
         finally:
-            _close(response)
-            metrics.tally.row[metrics.BYTES_SERVED] += body.sent_bytes
+            close(response)
+            metrics.tally.row[BYTES_SERVED] += sending.sent_bytes
             if access_log_is_on():
                 log_request(
                     method=scope["method"],
                     path=scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
                     status=response.status_code,
-                    sent_bytes=body.sent_bytes,
+                    sent_bytes=sending.sent_bytes,
                     seconds=time.perf_counter() - started,
                     client=scope.get("s3proxy.client", "-"),
                     handling=handling_of(response),
                     request_id=scope.get("s3proxy.request_id"),
                     complete=complete,
                 )
-
-    async def _stream(
-        self, request: LeanRequest, response: Any, receive: Receive, body: _Body
-    ) -> bool:
-        # A server drops silently what is sent to a client that has gone; without listening, a
-        # stream would go on for nobody.
-        sending = asyncio.create_task(body.send_all(response))
-        listening = asyncio.create_task(_disconnected(receive))
-        try:
-            await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
-            if not sending.done():
-                metrics.client_disconnects.inc()
-                return False
-            await sending
-        except OriginError:
-            # In the log already. A body that looked complete would be a lie.
-            _abort(request)
-            return False
-        finally:
-            sending.cancel()
-            listening.cancel()
-            await asyncio.gather(sending, listening, return_exceptions=True)
-        return True
-
-
-def _close(response: HttpResponseBase) -> None:
-    """As response.close(), without a signal for databases and caches that nothing here closes."""
-    closers: list[Callable[[], object]] = response._resource_closers  # type: ignore[attr-defined]  # noqa: SLF001
-    if closers:
-        for closer in closers:
-            with contextlib.suppress(Exception):
-                closer()
-        closers.clear()
-    response.closed = True
-
-
-def _fields_with_length(request: LeanRequest, response: HttpResponse) -> dict[bytes, bytes]:
-    fields = fields_of(response)
-    if b"content-length" not in fields and response.status_code not in _WITHOUT_LENGTH:
-        content = response.content
-        # Nothing to send for a HEAD says nothing of what a GET would be sent.
-        if content or request.method != "HEAD":
-            fields[b"content-length"] = b"%d" % len(content)
-    return fields
-
-
-def _start(response: HttpResponseBase, fields: dict[bytes, bytes]) -> dict[str, Any]:
-    """The message that begins a response."""
-    if b"date" not in fields:
-        fields[b"date"] = formatdate(usegmt=True).encode("ascii")
-    headers = [*fields.items(), *cookies_of(response)]
-    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
-
-
-class _Body:
-    """Sends one response's body and counts its bytes."""
-
-    __slots__ = ("_send", "sent_bytes")
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.sent_bytes = 0
-
-    def send(self, chunk: bytes, *, more: bool) -> Awaitable[None]:
-        self.sent_bytes += len(chunk)
-        return self._send({"type": "http.response.body", "body": chunk, "more_body": more})
-
-    async def send_all(self, chunks: AsyncIterable[bytes]) -> None:
-        async for chunk in chunks:
-            await self.send(chunk, more=True)
-        await self.send(b"", more=False)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _abort(request: LeanRequest) -> None:
-    extension = request.scope.get("extensions", {}).get(ABORT_EXTENSION)
-    if extension is not None:
-        extension["abort"]()

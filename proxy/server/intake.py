@@ -20,9 +20,8 @@ class Trailers(list[Field]):
     Raises RefusedError where they go on beyond what a head may have.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._bytes = 0
+    # Of the class until there are any: most requests have none.
+    _bytes = 0
 
     def append(self, field: Field) -> None:
         self._bytes += head_bytes(b"", b"", (field,))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # The only fields that have a say, in the framing or in the answer.
 LOOKED_AT = FRAMING_FIELDS | READ_FIELDS
+_NOTED = LOOKED_AT | {b"expect"}
 
 _REQUEST_TIMEOUT = 408
 # How much is parsed at once: a packet of many small requests must not become many waiting ones.
@@ -124,10 +125,22 @@ class HttpProtocol(AnsweringProtocol):
         self._begun += 1
         self._message_ended = False
         self._head_bytes = 0
+        self._fields = []
         # One before it in the same packet may have been answered at once.
         self._idle_since = None
         if self._reading_since is None:
             self._reading_since = self.loop.time()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        field = (name, value)
+        self.headers.append(field)
+        # Trailers have no say.
+        if name in _NOTED and not self._in_body:
+            if name != b"expect":
+                self._fields.append(field)
+            elif value.lower() == b"100-continue":
+                self.expect_100_continue = True
 
     def on_headers_complete(self) -> None:
         self._reading_since = None
@@ -156,7 +169,6 @@ class HttpProtocol(AnsweringProtocol):
             method, self.url, self.headers
         ) > MAX_HEAD_BYTES:
             return HEAD_TOO_LARGE
-        self._fields = [field for field in self.headers if field[0] in LOOKED_AT]
         return fault(method, self.url, self.parser.get_http_version(), self._fields)
 
     def on_message_complete(self) -> None:

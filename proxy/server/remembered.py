@@ -1,4 +1,4 @@
-"""What a client may make the server remember, within bounds."""
+"""A mapping bounded by the bytes of its values, which forgets the oldest first."""
 
 from __future__ import annotations
 

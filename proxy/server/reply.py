@@ -6,12 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import ref
 
+from proxy.cache.blocks import Piece
 from proxy.core.messages import Everything
 from proxy.core.ranges import ByteRange
 from proxy.server.answered import Answered, told_lines
-from proxy.server.wire import date_line, field_lines, status_line
+from proxy.server.page_pipe import Pages
+from proxy.server.wire import JOINED_BYTES, date_line, field_lines, status_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from proxy.core.messages import Fields, StoredResponse
     from proxy.memory import Memory, Recalled
     from proxy.server.answered import Asked
@@ -22,8 +26,8 @@ class Reply(Answered):
     """An answer that may last.
 
     ``head`` is as it has to be until ``valid_until``. The body is made of ``segments`` of the
-    stored one, which is not kept alive by this, and where ``at`` is not None is ``size`` bytes
-    from there in the store.
+    stored one, which is not kept alive by this. Where they can be had from the store without a
+    look-up, they are ``pieces`` of its memory, or, worth sending from there, ``pages``.
     """
 
     __slots__ = (
@@ -32,8 +36,9 @@ class Reply(Answered):
         "_decided_until",
         "_is_dated",
         "_kept",
-        "at",
         "key",
+        "pages",
+        "pieces",
         "segments",
         "size",
         "slot",
@@ -57,7 +62,11 @@ class Reply(Answered):
         # Once it is to last: what a new head is made of.
         self._kept: StoredResponse | None = None
         self.slot, self.version = found.slot, found.version
-        self.at, self.size = _place_of_body(recalled)
+        self.pieces, may_be_spliced = _pieces_of_body(recalled)
+        self.size = sum([size for _, size in self.pieces or ()])
+        self.pages: Pages | None = None
+        if may_be_spliced and self.pieces is not None and self.size >= JOINED_BYTES:
+            self.pages = Pages(self.slot, self.version, self.pieces, self.size)
         self.valid_until = recalled.valid_until
         self._decided_until = recalled.decided_until
         self._before, self._after = _encoded(recalled)
@@ -87,19 +96,30 @@ class Reply(Answered):
         return b"".join((self._before, told_lines(fields), self._after, date, b"x-request-id: "))
 
 
-def _place_of_body(recalled: Recalled) -> tuple[int | None, int]:
-    """Where an answer's body begins in the store, None where it is not in one piece; its bytes."""
+def _pieces_of_body(recalled: Recalled) -> tuple[tuple[Piece, ...] | None, bool]:
+    """Where an answer's body is in the store, None if it is to be looked up; may it be spliced?"""
     segments, found = recalled.head.segments, recalled.found
     if not segments:
-        # Nothing, which is anywhere.
-        return 0, 0
-    if len(segments) == 1 and found.body_at is not None:
-        only = segments[0]
-        if isinstance(only, ByteRange):
-            return found.body_at + only.first, only.length
-        if isinstance(only, Everything):
-            return found.body_at, len(found.response.body or b"")
-    return None, 0
+        return (), False
+    if len(segments) != 1 or found.body_place is None:
+        return None, False
+    pieces, is_lent = found.body_place
+    only = segments[0]
+    if isinstance(only, Everything):
+        return pieces, is_lent
+    if isinstance(only, ByteRange):
+        return tuple(_part(pieces, only.first, only.length)), is_lent
+    return None, False
+
+
+def _part(pieces: tuple[Piece, ...], first: int, length: int) -> Iterator[Piece]:
+    """``length`` bytes of them from ``first`` on."""
+    for at, size in pieces:
+        taken = min(size - first, length)
+        if taken > 0:
+            yield Piece(at + first, taken)
+            length -= taken
+        first = max(0, first - size)
 
 
 def _encoded(recalled: Recalled) -> tuple[bytes, bytes]:

@@ -1,4 +1,4 @@
-"""What asyncio's transports do not tell of TCP, or not do to it."""
+"""TCP behind an asyncio transport: bytes the peer acknowledged, resets from it, a reset to it."""
 
 from __future__ import annotations
 
@@ -39,6 +39,18 @@ def bytes_taken(transport: asyncio.Transport) -> int:
             acked: int = _ACKED.unpack_from(info, _ACKED_OFFSET)[0]
             return acked
     return -transport.get_write_buffer_size()
+
+
+def descriptor_of(transport: asyncio.Transport) -> int | None:
+    """The descriptor of its socket, where what the socket is sent is what the transport is.
+
+    None where something lies between the two, as TLS does.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.get_extra_info("sslcontext") is not None:
+        return None
+    descriptor: int = sock.fileno()
+    return descriptor if descriptor >= 0 else None
 
 
 def resets_of(transport: asyncio.Transport) -> Callable[[int], list[tuple[int, int]]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Mapping
 
     from proxy.core.messages import Fields, Head
 
@@ -16,17 +17,32 @@ if TYPE_CHECKING:
 JOINED_BYTES = 16 * 1024
 # RFC 9110 §8.6: these have no content whose length there is to tell.
 _WITHOUT_LENGTH = frozenset({204, 304})
+_KNOWN_STATUSES = frozenset(http.HTTPStatus)
+# RFC 9110 §5.6.2: all that a field's name is made of; §5.5: what no value has.
+_TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_CONTROLS = bytes({*range(32), 127} - {9})
 
 
 @lru_cache
 def status_line(status: int) -> bytes:
     """The first line of an answer, its end included."""
-    return b"HTTP/1.1 %d %b\r\n" % (status, http.HTTPStatus(status).phrase.encode("ascii"))
+    phrase = http.HTTPStatus(status).phrase if status in _KNOWN_STATUSES else ""
+    return b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode("ascii"))
 
 
 def field_lines(fields: Fields) -> bytes:
     """Header fields, a line each."""
     return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+def checked_head(status: int, fields: Mapping[bytes, bytes]) -> bytes | None:
+    """Everything before a body, of fields that anybody may have made; None where one is unsound."""
+    lines = b"\r\n".join(map(b": ".join, fields.items()))
+    # Of controls there may be the ends of lines between the fields.
+    controls = len(lines) - len(lines.translate(None, _CONTROLS))
+    if controls != 2 * len(fields) - 2 or b"".join(fields).translate(None, _TOKEN):
+        return None
+    return b"".join((status_line(status), lines, b"\r\n\r\n"))
 
 
 def date_line(now: float | None = None) -> bytes:

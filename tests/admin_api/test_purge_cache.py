@@ -155,6 +155,7 @@ def test_a_purge_that_other_replicas_were_not_told_of_is_told_as_it_is(
     assert "Nothing was purged" not in done.stderr
 
 
+@pytest.mark.long
 def test_a_server_that_takes_a_purge_and_says_nothing_may_have_done_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"

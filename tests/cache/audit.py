@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from proxy.cache.block_map import PAGE_BLOCKS
+from proxy.cache.page_map import SHARED, WHOLE
+
 if TYPE_CHECKING:
     from proxy.cache.blocks import Extent
     from proxy.cache.shared_store import SharedStore
@@ -24,8 +27,7 @@ def audit(store: SharedStore) -> None:
             for extent in (record.record, record.body):
                 taken.update(_blocks_of(store, extent))
         assert not [block for block, times in taken.items() if times > 1]
-        ones = store.memory.map[plan.map_at : plan.map_at + plan.blocks]
-        assert {block for block, mark in enumerate(ones) if mark} == set(taken)
+        _audit_maps(store, set(taken))
         assert blocks.free == plan.blocks - len(taken)
         assert store.entries == len(live) <= plan.entries
         table = [found - 1 for found in held._index.table if found]
@@ -38,6 +40,26 @@ def audit(store: SharedStore) -> None:
         rooms = {slot: extent.blocks for slot, extent in pins.held()}
         assert held.header[2] == sum(rooms.values())
     assert store.taken <= plan.size
+
+
+def _audit_maps(store: SharedStore, taken: set[int]) -> None:
+    """Pages are nobody's, one body's or shared; of shared ones alone the blocks are free."""
+    plan, blocks = store.plan, store._held.blocks
+    pages = store.memory.map[plan.pages_at : plan.pages_at + plan.blocks // PAGE_BLOCKS]
+    free = store.memory.map[plan.map_at : plan.map_at + plan.blocks]
+    for page, kind in enumerate(pages):
+        within = set(range(page * PAGE_BLOCKS, (page + 1) * PAGE_BLOCKS))
+        marked = {block for block in within if free[block]}
+        if kind == SHARED[0]:
+            assert marked == within - taken
+        else:
+            assert not marked
+            assert within <= taken if kind == WHOLE[0] else not within & taken
+    rest = range(len(pages) * PAGE_BLOCKS, plan.blocks)
+    assert {block for block in rest if free[block]} == set(rest) - taken
+    assert blocks._pages.free == pages.count(0)
+    assert blocks._pages.shared == pages.count(SHARED)
+    assert blocks._shared.free == free.count(1)
 
 
 def _blocks_of(store: SharedStore, extent: Extent) -> list[int]:

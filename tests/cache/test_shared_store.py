@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from proxy.cache.blocks import Piece
 from proxy.cache.layout import Plan
 from proxy.cache.shared_store import Content, Lifetime, SharedStore
 from tests.cache.audit import audit
@@ -47,23 +48,24 @@ def test_a_large_body_is_given_out_uncopied_until_nobody_looks(cache: MemoryCach
 def test_a_small_body_is_read_where_it_lies_as_long_as_it_is_current(cache: MemoryCache) -> None:
     found = cache.put("k", stored_response(body=b"abcdef", length=6), None)
     assert found is not None
-    assert found.body_at is not None
-    assert cache.read(found.slot, found.version, found.body_at, 6) == b"abcdef"
-    assert cache.read(found.slot, found.version, found.body_at + 2, 3) == b"cde"
+    assert found.body_place is not None
+    (piece,) = pieces = found.body_place.pieces
+    assert cache.read(found.slot, found.version, pieces) == b"abcdef"
+    assert cache.read(found.slot, found.version, [Piece(piece.at + 2, 3)]) == b"cde"
     freshened = cache.put("k", replace(found.value, status=203), None)
     assert freshened is not None
-    assert cache.read(found.slot, found.version, found.body_at, 6) is None
-    assert freshened.body_at == found.body_at
-    assert cache.read(freshened.slot, freshened.version, found.body_at, 6) == b"abcdef"
+    assert cache.read(found.slot, found.version, pieces) is None
+    assert freshened.body_place == found.body_place
+    assert cache.read(freshened.slot, freshened.version, pieces) == b"abcdef"
     cache.remove("k")
-    assert cache.read(freshened.slot, freshened.version, found.body_at, 6) is None
+    assert cache.read(freshened.slot, freshened.version, pieces) is None
 
 
 def test_a_large_or_absent_body_has_to_be_looked_up(cache: MemoryCache) -> None:
     for response in (large(b"a"), stored_response(body=b"", length=0), stored_response(body=None)):
         found = cache.put("k", response, None)
         assert found is not None
-        assert found.body_at is None
+        assert found.body_place is None
 
 
 def test_a_freshened_response_keeps_its_body_where_it_is(cache: MemoryCache) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
+import os
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from proxy.cache.blocks import BLOCK, blocks_for
+from proxy.cache.block_map import BLOCK
+from proxy.cache.blocks import blocks_for
 from proxy.cache.layout import Plan
 from proxy.cache.shared_store import Content, Lifetime, SharedStore
 from tests.cache.audit import audit
@@ -22,9 +25,14 @@ PINNED_FROM = 5 * BLOCK
 class Stores(RuleBasedStateMachine):
     """A small store beside a dict from the least to the most recently used."""
 
+    # How many times the memory, and the bodies, are as large as those of the smallest store.
+    scale = 1
+    pinned_from = PINNED_FROM
+
     @initialize(entries=st.integers(1, 7), size=st.integers(3000, 12_000))
     def begin(self, entries: int, size: int) -> None:
-        self.store = SharedStore("model", Plan.of(entries, size, 1, PINNED_FROM))
+        plan = Plan.of(entries, size * self.scale, 1, self.pinned_from)
+        self.store = SharedStore("model", plan)
         self.model: dict[str, tuple[bytes, bytes | None]] = {}
         self.views: list[tuple[memoryview, bytes]] = []
         self.counter = 0
@@ -33,7 +41,8 @@ class Stores(RuleBasedStateMachine):
     def put(self, key: str, head: int, body: int | None) -> None:
         self.counter += 1
         mark = b"%07d" % self.counter
-        value = (mark * 60)[:head], None if body is None else (mark * 1000)[:body]
+        whole = mark * (1000 * self.scale)
+        value = whole[:head], None if body is None else whole[: body * self.scale]
         before = {name: value for name, value in self.model.items() if name != key}
         placed = self.store.put(key, Content(1, *value), FOR_EVER)
         after = self.by_use()
@@ -48,7 +57,7 @@ class Stores(RuleBasedStateMachine):
         evicted = len(before) - (len(after) - (placed is not None))
         survivors = list(before)[evicted:]
         assert after == survivors + [key] * (placed is not None)
-        if evicted and placed is not None and not self.views:
+        if evicted and placed is not None and not self.views and self.scale == 1:
             # With one evicted less there would have been no room.
             spared = list(before)[evicted - 1]
             entries = [(name, before[name]) for name in (spared, *survivors)]
@@ -119,8 +128,53 @@ class Stores(RuleBasedStateMachine):
         audit(self.store)
 
 
+class StoresWithPages(Stores):
+    """Bodies from 16 KiB on have pages of their own, and are lent up to 48 KiB."""
+
+    scale = 14
+    pinned_from = 48 * 1024
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pipes: list[tuple[int, bytes]] = []
+
+    @rule(key=KEYS, keep=st.booleans())
+    def lend(self, key: str, keep: bool) -> None:
+        stored = self.store.get(key, 0)
+        if stored is None:
+            return
+        _, body = self.model[key] = self.model.pop(key)
+        slot, version, _, place = stored.placed
+        if place is None or not place.is_lent or body is None:
+            return
+        reader, writer = os.pipe()
+        try:
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 2**18)
+            assert self.store.splice(slot, version, place.pieces, writer)
+        finally:
+            os.close(writer)
+        self.pipes.append((reader, body))
+        if not keep:
+            self.take_back()
+
+    @rule()
+    def take_back(self) -> None:
+        """What was lent is still what it was."""
+        if self.pipes:
+            reader, body = self.pipes.pop(0)
+            with os.fdopen(reader, "rb") as pipe:
+                assert pipe.read(len(body)) == body
+
+    def teardown(self) -> None:
+        while self.pipes:
+            self.take_back()
+        super().teardown()
+
+
 TestStores = Stores.TestCase
 TestStores.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestStoresWithPages = StoresWithPages.TestCase
+TestStoresWithPages.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
 @given(st.lists(st.integers(1, 3000), max_size=40), st.randoms(use_true_random=False))

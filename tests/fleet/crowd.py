@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from tests.background import Background
 from tests.fleet import versions
 from tests.raw_http import RawConnection
 
@@ -50,7 +51,7 @@ def ask_on(connection: RawConnection, port: int, key: str) -> Seen:
     return Seen(port, key, told.version, x_cache.decode(), began, ended)
 
 
-class Crowd:
+class Crowd(Background):
     """Threads that ask for some keys of some replicas in turn until the block is left.
 
     Every other one keeps its connection; the others open one for each request. A short pause
@@ -64,33 +65,22 @@ class Crowd:
         self.errors: list[str] = []
         self._keys = list(keys)
         self._pause = pause
-        self._over = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._until_over, args=(replica, number), daemon=True)
+        targets = [
+            partial(self._until_over, replica, number)
             for replica in replicas
             for number in range(each)
         ]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(30)
+        super().__init__(targets, join_seconds=30)
 
     @property
     def slowest(self) -> float:
         """Seconds that the slowest response took."""
-        with self._lock:
+        with self.lock:
             return max((seen.ended - seen.began for seen in self.seen), default=0.0)
 
     def count(self) -> int:
         """How many responses came."""
-        with self._lock:
+        with self.lock:
             return len(self.seen)
 
     def wait_for_more(self, count: int, timeout: float = 10.0) -> None:
@@ -102,20 +92,20 @@ class Crowd:
 
     def forget(self) -> None:
         """Begin the list anew."""
-        with self._lock:
+        with self.lock:
             self.seen.clear()
 
     def _until_over(self, replica: Served, number: int) -> None:
         keys = cycle(self._keys[number:] + self._keys[:number])
         kept = RawConnection("127.0.0.1", replica.port, timeout=20.0) if number % 2 else None
         try:
-            while not self._over.wait(self._pause):
+            while not self.over.wait(self._pause):
                 key = next(keys)
                 seen = ask(replica, key) if kept is None else ask_on(kept, replica.port, key)
-                with self._lock:
+                with self.lock:
                     self.seen.append(seen)
         except Exception as error:  # noqa: BLE001 - any is one too many
-            with self._lock:
+            with self.lock:
                 self.errors.append(f"port {replica.port}: {error!r}")
         finally:
             if kept is not None:

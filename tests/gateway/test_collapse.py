@@ -18,15 +18,23 @@ if TYPE_CHECKING:
 
     from tests.gateway.conftest import NewProxy
     from tests.gateway.subject import Clock, Proxy, Reply
+    from tests.origins import Gate
 
 ETAG = '"v1"'
 BODY = bytes(range(256)) * 40
 
 
-def crowd(
-    proxy: Proxy, *lines: str, method: str = "GET", size: int = 50
-) -> list[asyncio.Task[Reply]]:
-    return [proxy.begin("a", *lines, method=method) for _ in range(size)]
+def crowd(proxy: Proxy, *, method: str = "GET", size: int = 50) -> list[asyncio.Task[Reply]]:
+    return [proxy.begin("a", method=method) for _ in range(size)]
+
+
+async def crowd_answers(origin: ScriptedOrigin, proxy: Proxy, gate: Gate) -> list[Reply]:
+    """What a crowd gets; ``gate`` opens once the origin has been asked."""
+    requests = origin.count()
+    asked = crowd(proxy)
+    await origin.until_requests(requests + 1)
+    gate.open()
+    return await asyncio.gather(*asked)
 
 
 async def test_50_simultaneous_misses_make_1_origin_get(
@@ -34,10 +42,7 @@ async def test_50_simultaneous_misses_make_1_origin_get(
 ) -> None:
     gate = origin.gate()
     origin.on("a", hold(gate), respond(body=BODY))
-    requests = crowd(proxy)
-    await origin.until_requests(1)
-    gate.open()
-    replies = await asyncio.gather(*requests)
+    replies = await crowd_answers(origin, proxy, gate)
     assert {reply.body for reply in replies} == {BODY}
     assert sum("collapsed" in reply.cache_status for reply in replies) == 49
     assert {reply.cache for reply in replies} == {"MISS"}
@@ -65,10 +70,7 @@ async def test_an_expired_key_is_revalidated_once(
     origin.on("a", sequence(conditional(BODY, ETAG), (hold(gate), conditional(BODY, ETAG))))
     await proxy.get("a")
     clock.advance(60 * MINUTE)
-    requests = crowd(proxy)
-    await origin.until_requests(2)
-    gate.open()
-    replies = await asyncio.gather(*requests)
+    replies = await crowd_answers(origin, proxy, gate)
     assert {(reply.cache, reply.body) for reply in replies} == {("REVALIDATED", BODY)}
     assert origin.count() == 2
 
@@ -80,10 +82,8 @@ async def test_an_expired_key_that_changed_is_fetched_once(
     origin.on("a", sequence(conditional(BODY, ETAG), (hold(gate), conditional(b"new", '"v2"'))))
     await proxy.get("a")
     clock.advance(60 * MINUTE)
-    requests = crowd(proxy)
-    await origin.until_requests(2)
-    gate.open()
-    assert {reply.body for reply in await asyncio.gather(*requests)} == {b"new"}
+    replies = await crowd_answers(origin, proxy, gate)
+    assert {reply.body for reply in replies} == {b"new"}
     assert origin.count() == 2
 
 
@@ -103,10 +103,8 @@ async def test_ranges_and_whole_requests_collapse(origin: ScriptedOrigin, proxy:
 async def test_misses_of_an_absent_object_collapse(origin: ScriptedOrigin, proxy: Proxy) -> None:
     gate = origin.gate()
     origin.on("a", hold(gate), s3_error(404, "NoSuchKey"))
-    requests = crowd(proxy)
-    await origin.until_requests(1)
-    gate.open()
-    assert {reply.status for reply in await asyncio.gather(*requests)} == {404}
+    replies = await crowd_answers(origin, proxy, gate)
+    assert {reply.status for reply in replies} == {404}
     assert origin.count() == 1
 
 
@@ -114,10 +112,8 @@ async def test_a_failure_is_shared_too(origin: ScriptedOrigin, new_proxy: NewPro
     proxy = await new_proxy(retries=0)
     gate = origin.gate()
     origin.on("a", hold(gate), s3_error(503, "SlowDown"))
-    requests = crowd(proxy)
-    await origin.until_requests(1)
-    gate.open()
-    assert {reply.status for reply in await asyncio.gather(*requests)} == {503}
+    replies = await crowd_answers(origin, proxy, gate)
+    assert {reply.status for reply in replies} == {503}
     assert origin.count() == 1
     origin.on("a", respond(body=b"better"))
     assert (await proxy.get("a")).body == b"better"

@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from proxy import metrics
+from proxy.answer import Answer
+from proxy.core.messages import Request
+from tests.gateway.subject import reply_of
 from tests.origins import ScriptedOrigin, conditional, respond
 
 if TYPE_CHECKING:
@@ -210,3 +214,27 @@ async def test_a_header_value_that_would_split_the_response_does_not_pass(
     )
     reply = await proxy.get("a")
     assert "x-amz-meta-a" not in reply.headers
+
+
+async def test_what_is_fresh_in_memory_is_at_hand(origin: ScriptedOrigin, proxy: Proxy) -> None:
+    origin.on("a", respond(body=b"hello"))
+    assert not isinstance(proxy.gateway.at_hand(Request("GET", "a")), Answer)
+    await proxy.get("a")
+    before = metrics.counted(metrics.hits)
+    answer = proxy.gateway.at_hand(Request("GET", "a"))
+    assert isinstance(answer, Answer)
+    assert (await reply_of(answer)).cache == "HIT"
+    assert metrics.counted(metrics.hits) == before + 1
+
+
+async def test_what_is_stale_is_not_at_hand_but_found(
+    origin: ScriptedOrigin, proxy: Proxy, clock: Clock
+) -> None:
+    origin.on("a", respond(body=b"hello", headers={"Cache-Control": "max-age=1"}))
+    await proxy.get("a")
+    clock.advance(100_000)
+    sighting = proxy.gateway.at_hand(Request("GET", "a"))
+    assert not isinstance(sighting, Answer)
+    assert sighting.response is not None
+    reply = await reply_of(await proxy.gateway.answer(Request("GET", "a"), sighting))
+    assert (reply.cache, reply.body) == ("MISS", b"hello")

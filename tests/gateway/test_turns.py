@@ -27,6 +27,7 @@ class Workers:
     """Two gateways that have in common what workers have."""
 
     def __init__(self, origin: ScriptedOrigin, *, longest_turn: float = 5.0) -> None:
+        self._origin = origin
         self._proxy = Proxy(origin.endpoint)
         self.store = self._proxy.store
         self.leases = Leases()
@@ -48,6 +49,15 @@ class Workers:
             return await reply_of(await self.gateways[worker].answer(request))
 
         return asyncio.create_task(ask())
+
+    async def begin_both(self) -> tuple[asyncio.Task[Reply], asyncio.Task[Reply]]:
+        """A request of the first worker, which asks the origin; one of the second, which waits."""
+        requests = self._origin.count("k")
+        first = self.begin(0)
+        await self._origin.until_requests(requests + 1)
+        second = self.begin(1)
+        await self.until_waiting(1)
+        return first, second
 
     async def until_waiting(self, worker: int) -> None:
         """Wait until a worker has a flight, which has looked whose turn it is."""
@@ -75,10 +85,7 @@ async def test_a_cold_key_is_asked_for_by_one_of_them(
 ) -> None:
     gate = origin.gate()
     origin.on("k", hold(gate), respond(200, b"whole", FRESH))
-    first = workers.begin(0)
-    await origin.until_requests(1)
-    second = workers.begin(1)
-    await workers.until_waiting(1)
+    first, second = await workers.begin_both()
     gate.open()
     assert (await first).body == b"whole"
     reply = await second
@@ -94,10 +101,7 @@ async def test_a_stale_key_is_validated_by_one_of_them(
     stale = respond(200, b"whole", {"Cache-Control": "no-cache", "ETag": '"1"'})
     origin.on("k", sequence(stale, (hold(gate), respond(304, b"", FRESH))))
     await workers.begin(0)
-    first = workers.begin(0)
-    await origin.until_requests(2)
-    second = workers.begin(1)
-    await workers.until_waiting(1)
+    first, second = await workers.begin_both()
     gate.open()
     assert (await first).cache == "REVALIDATED"
     assert (await second).body == b"whole"
@@ -119,10 +123,7 @@ async def test_nobody_waits_for_what_is_not_stored(
 ) -> None:
     gate = origin.gate()
     origin.on("k", sequence((hold(gate), of_no_use_to_others), respond(200, b"own", FRESH)))  # type: ignore[arg-type]
-    first = workers.begin(0)
-    await origin.until_requests(1)
-    second = workers.begin(1)
-    await workers.until_waiting(1)
+    first, second = await workers.begin_both()
     assert origin.count("k") == 1
     gate.open()
     assert (await asyncio.wait_for(second, 2)).body == b"own"
@@ -153,10 +154,7 @@ async def test_one_that_waits_when_a_purge_comes_gets_the_new_version(
     gate = origin.gate()
     old, new = respond(200, b"old", FRESH), respond(200, b"new", FRESH)
     origin.on("k", sequence((hold(gate), old), new))
-    first = workers.begin(0)
-    await origin.until_requests(1)
-    second = workers.begin(1)
-    await workers.until_waiting(1)
+    first, second = await workers.begin_both()
     await workers.gateways[0].purge(Purge(frozenset({"k"})))
     assert (await asyncio.wait_for(second, 2)).body == b"new"
     gate.open()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Talk: TypeAlias = "Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]"
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 
+HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel"
+
 
 class Peer:
     """A server whose every connection is served by one function, and ends with it."""
@@ -68,6 +71,23 @@ class Peer:
             self.open -= 1
             self._tasks.discard(task)
             writer.transport.abort() if writer.transport.is_closing() else writer.close()
+
+
+class HaltingPeer(Peer):
+    """A peer that answers with ``begin``, then with ``rest``, if any, once told to ``go``."""
+
+    def __init__(self, begin: bytes, rest: bytes = b"") -> None:
+        self.go = asyncio.Event()
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self.request(reader)
+            writer.write(begin)
+            if rest:
+                await self.go.wait()
+                writer.write(rest)
+            await reader.read()
+
+        super().__init__(talk)
 
 
 @asynccontextmanager

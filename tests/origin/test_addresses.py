@@ -14,7 +14,7 @@ from proxy.origin.addresses import Addresses
 from proxy.origin.dialing import Dialer
 from proxy.origin.faults import NotConnectedError
 from proxy.origin.location import Endpoint
-from tests.origin.peer import serving
+from tests.origin.peer import serving, until
 from tests.origins.ports import free_ports, refusing_port, unaccepting
 
 V4, V6, TCP = socket.AF_INET, socket.AF_INET6, socket.SOCK_STREAM
@@ -72,7 +72,7 @@ async def test_one_look_up_for_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> 
     known = Addresses()
     impatient = asyncio.create_task(known.of("s3.test", 80))
     others = [asyncio.create_task(known.of("s3.test", 80)) for _ in range(5)]
-    await asyncio.sleep(0.01)
+    await until(lambda: resolver.asked == 1)
     impatient.cancel()
     assert [hosts(found) for found in await asyncio.gather(*others)] == [["192.0.2.1"]] * 5
     assert resolver.asked == 1
@@ -107,9 +107,13 @@ async def test_families_take_turns_and_so_do_the_addresses_of_each(
 class Client(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
+        self.lost = asyncio.Event()
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.lost.set()
 
 
 def knowing(*ports: int) -> Dialer:
@@ -129,7 +133,7 @@ async def dialled(dialer: Dialer) -> int:
     assert client.transport is not None
     port: int = client.transport.get_extra_info("peername")[1]
     client.transport.abort()
-    await asyncio.sleep(0.01)
+    await asyncio.wait_for(client.lost.wait(), 5)
     return port
 
 

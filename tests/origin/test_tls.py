@@ -17,7 +17,7 @@ from proxy.origin.faults import DisconnectedError, NotConnectedError
 from proxy.origin.location import Endpoint
 from tests.gateway.subject import Bucket, s3_origin
 from tests.origin.certificates import Authority
-from tests.origin.peer import Peer, ask, body_of, pool, serving, talking, until
+from tests.origin.peer import HELLO, Peer, ask, body_of, pool, serving, talking, until
 
 if TYPE_CHECKING:
     import ssl
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 ON_BOTH_LOOPS = True
 
-HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 HUGE_BYTES = 8 * 1024 * 1024
 
 
@@ -59,20 +58,18 @@ async def test_a_server_of_an_unknown_authority(authority: Authority) -> None:
         assert (peer.requests, connections.open) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("name", "expired", "reason"),
+    [("s3.test", False, "127.0.0.1"), ("127.0.0.1", True, "expired")],
+    ids=["for another name", "of yesterday"],
+)
 @pytest.mark.usefixtures("_trusted")
-async def test_a_certificate_for_another_name(authority: Authority) -> None:
-    tls = authority.server("s3.test")
+async def test_a_certificate_that_does_not_hold(
+    authority: Authority, name: str, expired: bool, reason: str
+) -> None:
+    tls = authority.server(name, expired=expired)
     async with serving(HELLO, tls=tls) as (peer, endpoint), pool() as connections:
-        with pytest.raises(NotConnectedError, match=r"certificate verify failed: .*127.0.0.1"):
-            await ask(connections, endpoint)
-        assert peer.requests == 0
-
-
-@pytest.mark.usefixtures("_trusted")
-async def test_a_certificate_of_yesterday(authority: Authority) -> None:
-    tls = authority.server("127.0.0.1", expired=True)
-    async with serving(HELLO, tls=tls) as (peer, endpoint), pool() as connections:
-        with pytest.raises(NotConnectedError, match=r"certificate verify failed: .*expired"):
+        with pytest.raises(NotConnectedError, match=f"certificate verify failed: .*{reason}"):
             await ask(connections, endpoint)
         assert peer.requests == 0
 

@@ -222,8 +222,8 @@ class ScriptedOrigin:
     async def _serve(self, connection: _Connection) -> None:
         pump = self._spawn(connection.pump())
         try:
-            while (request := await self._next_request(connection)) is not None:
-                if not await self._answer(connection, request, pump):
+            while (asked := await self._next_request(connection)) is not None:
+                if not await self._answer(connection, *asked, pump):
                     break
         except Hangup as hangup:
             connection.reset = hangup.reset
@@ -232,8 +232,8 @@ class ScriptedOrigin:
         finally:
             pump.cancel()
 
-    async def _next_request(self, connection: _Connection) -> RecordedRequest | None:
-        """None once the client has left or talks no HTTP."""
+    async def _next_request(self, connection: _Connection) -> tuple[RecordedRequest, Script] | None:
+        """With what answers it; None once the client has left or talks no HTTP."""
         try:
             head = await connection.inbox.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -252,17 +252,23 @@ class ScriptedOrigin:
         request = RecordedRequest(
             method.decode(), target, headers, body, key, connection.number, time.monotonic()
         )
+        # Before a test may know of the request, and write another script for the next.
+        script = self._script(key)
         with self._changed:
             self._requests.append(request)
             self._changed.notify_all()
-        return request
+        return request, script
 
     async def _answer(
-        self, connection: _Connection, request: RecordedRequest, pump: asyncio.Task[None]
+        self,
+        connection: _Connection,
+        request: RecordedRequest,
+        script: Script,
+        pump: asyncio.Task[None],
     ) -> bool:
         """Whether the connection can go on; raises Hangup if the script ends it."""
         exchange = Exchange(request, connection.send, keep_alive=not self.close_each)
-        play = self._spawn(self._play(exchange))
+        play = self._spawn(self._play(script, exchange))
         try:
             await asyncio.wait(
                 {play, pump}, timeout=_EXCHANGE_LIMIT, return_when=asyncio.FIRST_COMPLETED
@@ -280,8 +286,8 @@ class ScriptedOrigin:
             self._changed.notify_all()
         return False
 
-    async def _play(self, exchange: Exchange) -> None:
-        for step in self._script(exchange.request.key):
+    async def _play(self, script: Script, exchange: Exchange) -> None:
+        for step in script:
             await step.play(exchange)
 
     def _script(self, key: str | None) -> Script:

@@ -128,7 +128,11 @@ def _wait_until_it_stores(endpoint: str, weed: subprocess.Popen[bytes], log: Pat
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Marks what needs the server, so that `-m "not seaweedfs"` leaves it out."""
-    if isinstance(item, pytest.Function) and "seaweed_endpoint" in item.fixturenames:
+    if not isinstance(item, pytest.Function):
+        return
+    # A test may be told the site's name as a parameter, and ask for the fixture by that.
+    told = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    if "seaweed_endpoint" in item.fixturenames or "seaweed_site" in told:
         item.add_marker("seaweedfs")
 
 

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 TTL = 1.0
 
 
-@pytest.fixture(
-    params=["moto_site", pytest.param("seaweed_site", marks=pytest.mark.seaweedfs)],
-)
+@pytest.fixture(params=["moto_site", "seaweed_site"])
 def site(request: pytest.FixtureRequest) -> S3Site:
     """An empty bucket on each S3 server there is."""
     found: S3Site = request.getfixturevalue(request.param)

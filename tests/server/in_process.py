@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.server import ServerState
@@ -11,6 +11,9 @@ from uvicorn.server import ServerState
 from proxy.server.fast_protocol import FastProtocol
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
     from proxy.server.front import Front
 
 
@@ -44,11 +47,24 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     """Is never asked."""
 
 
-def connected(front: Front) -> tuple[FastProtocol, Sent]:
-    loop = asyncio.get_running_loop()
-    FastProtocol._fronts[loop] = front
-    config = uvicorn.Config(cast("Any", application), log_config=None, lifespan="off")
-    config.load()
-    protocol, transport = FastProtocol(config, ServerState(), {}, loop), Sent()
+def connected(front: Front | None, asked: Any = application) -> tuple[FastProtocol, Sent]:
+    """Without a front all is asked of the application."""
+    protocol, transport = _protocols(front, asked)(), Sent()
     protocol.connection_made(transport)
     return protocol, transport
+
+
+async def listening(front: Front, tls: ssl.SSLContext | None = None) -> asyncio.Server:
+    """A server on loopback, for those to whom the socket is the point."""
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(_protocols(front, application), "127.0.0.1", 0, ssl=tls)
+
+
+def _protocols(front: Front | None, asked: Any) -> Callable[[], FastProtocol]:
+    loop = asyncio.get_running_loop()
+    FastProtocol._fronts[loop] = front
+    config = uvicorn.Config(
+        asked, log_config=None, lifespan="off", access_log=False, proxy_headers=False
+    )
+    config.load()
+    return lambda: FastProtocol(config, ServerState(), {}, loop)

@@ -8,27 +8,43 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.origins import conditional, respond
+from tests.origins import ScriptedOrigin, conditional, respond
 from tests.raw_http import RawConnection
+from tests.served.process import Served
 from tests.server.conversation import eventually, request, rest_of
 from tests.server.process_state import resident_bytes
 
 if TYPE_CHECKING:
-    from tests.origins import ScriptedOrigin
+    from collections.abc import Iterator
+
     from tests.raw_http import OpenRaw, RawResponse
-    from tests.served.process import LogRecord, Serve, Served
+    from tests.served.process import LogRecord, Serve
 
 FRESH = {"Cache-Control": "max-age=600", "Content-Type": "text/plain", "ETag": '"e"'}
 
 
-@pytest.fixture
-def warm(serve: Serve, origin: ScriptedOrigin) -> Served:
-    """Has `/a` in memory, and its head among those that it knows; does nothing but answer."""
-    origin.on("a", respond(200, b"hello", FRESH))
-    served = serve(origin, ACCESS_LOG="off")
+def warmed(served: Served) -> Served:
+    """Has `/a` in memory, and its head among those that it knows."""
     with RawConnection("127.0.0.1", served.port) as client:
         ask(client, 3)
     return served
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Served]:
+    """Does nothing but answer; `/a` is known. For tests that change nothing in it."""
+    with ScriptedOrigin() as origin:
+        origin.on("a", respond(200, b"hello", FRESH))
+        origin.on("missing", respond(404))
+        with Served(origin.environ() | {"ACCESS_LOG": "off"}) as served:
+            yield warmed(served)
+
+
+@pytest.fixture
+def own_warm(serve: Serve, origin: ScriptedOrigin) -> Served:
+    """As ``warm``, for one test alone."""
+    origin.on("a", respond(200, b"hello", FRESH))
+    return warmed(serve(origin, ACCESS_LOG="off"))
 
 
 def ask(client: RawConnection, times: int, sent: bytes | None = None) -> list[RawResponse]:
@@ -101,11 +117,13 @@ def test_conditions_and_ranges_are_remembered_with_the_head(
     assert {(answer.status, answer.body) for answer in answers} == {(status, body)}
 
 
-def test_a_purge_holds_for_known_heads(warm: Served, raw: OpenRaw, origin: ScriptedOrigin) -> None:
-    client = raw(warm.port)
+def test_a_purge_holds_for_known_heads(
+    own_warm: Served, raw: OpenRaw, origin: ScriptedOrigin
+) -> None:
+    client = raw(own_warm.port)
     ask(client, 2)
     origin.on("a", respond(200, b"newer", FRESH))
-    purged = warm.admin("POST", "/cache/purge", json={"keys": ["a"]})
+    purged = own_warm.admin("POST", "/cache/purge", json={"keys": ["a"]})
     assert purged.json()["purged"] == 1
     answers = ask(client, 3)
     assert [(answer.body, cache(answer)) for answer in answers] == [
@@ -116,9 +134,9 @@ def test_a_purge_holds_for_known_heads(warm: Served, raw: OpenRaw, origin: Scrip
 
 
 def test_a_new_version_is_answered_at_once(
-    warm: Served, raw: OpenRaw, origin: ScriptedOrigin
+    own_warm: Served, raw: OpenRaw, origin: ScriptedOrigin
 ) -> None:
-    client = raw(warm.port)
+    client = raw(own_warm.port)
     ask(client, 2)
     origin.on("a", conditional(b"newer", '"f"', headers=FRESH))
     ask(client, 1, request("/a", "Cache-Control: no-cache"))
@@ -410,10 +428,10 @@ def test_a_high_limit_is_kept_to_the_request(
     assert 400 < admitted <= 500 * windows
 
 
-def test_a_stopping_server_lets_known_clients_go(warm: Served, raw: OpenRaw) -> None:
-    client = raw(warm.port)
+def test_a_stopping_server_lets_known_clients_go(own_warm: Served, raw: OpenRaw) -> None:
+    client = raw(own_warm.port)
     ask(client, 3)
-    assert warm.terminate() == 0
+    assert own_warm.terminate() == 0
     assert client.read_eof()
 
 
@@ -422,10 +440,7 @@ def test_a_stopping_server_lets_known_clients_go(warm: Served, raw: OpenRaw) -> 
     ["/a", "/a?q", "/%61", "/a/", "//a", "/./a", "/x/../a", "/%2e%2e/a", "/%", "/a%0a", "/healthz",
      "/readyz", "http://test/a", "/a#f", "*", "/", "/a;b", "/missing", "/a a", "/\xe9"],
 )  # fmt: skip
-def test_a_known_rest_of_a_head_changes_no_answer(
-    warm: Served, raw: OpenRaw, origin: ScriptedOrigin, target: str
-) -> None:
-    origin.on("missing", respond(404))
+def test_a_known_rest_of_a_head_changes_no_answer(warm: Served, raw: OpenRaw, target: str) -> None:
     known, new = "X-Browser: known", f"X-Browser: {target.encode().hex()}"
     ask(raw(warm.port), 3, request("/a", known))
     answers = []

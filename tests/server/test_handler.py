@@ -9,10 +9,13 @@ from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
 from django.http import HttpResponse, HttpResponseBase
 from django.test import override_settings
+from django.urls import re_path
 from django.utils.decorators import async_only_middleware
 from django.utils.deprecation import MiddlewareMixin
+from prometheus_client import REGISTRY
 
 from proxy.server.handler import LeanHandler, LeanRequest
+from proxy.views import serve_object
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,6 +25,13 @@ if TYPE_CHECKING:
     View = Callable[[ASGIRequest], Awaitable[HttpResponseBase]]
 
 SEEN: list[ASGIRequest] = []
+
+
+class Unreadable(bytes):
+    """A path that makes the view of objects fail, and nothing else."""
+
+    def __getitem__(self, at: Any) -> Any:
+        raise TypeError
 
 
 def scope(path: str = "/healthz", method: str = "GET", **others: Any) -> dict[str, Any]:
@@ -88,6 +98,32 @@ class WithHooks(MiddlewareMixin):
         return HttpResponse(f"{found.view_name} {found.func is view} {args} {kwargs}")
 
 
+class Forgiving(MiddlewareMixin):
+    """A middleware with a hook for exceptions."""
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse:
+        return HttpResponse(type(exception).__name__)
+
+
+async def elsewhere(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("elsewhere")
+
+
+class OtherRoutes:
+    """A URLconf."""
+
+    urlpatterns = (re_path("", elsewhere),)
+
+
+@async_only_middleware
+def with_other_routes(get_response: View) -> View:
+    async def middleware(request: ASGIRequest) -> HttpResponseBase:
+        request.urlconf = OtherRoutes  # type: ignore[assignment]
+        return await get_response(request)
+
+    return middleware
+
+
 def middleware(*names: str) -> override_settings:
     ours = ["proxy.middleware.observe"]
     return override_settings(MIDDLEWARE=ours + [f"{__name__}.{name}" for name in names])
@@ -132,10 +168,56 @@ async def test_an_added_middleware_may_be_synchronous(method: str) -> None:
     assert body == (b"ok" if method == "GET" else b"")
 
 
-async def test_a_hook_before_the_view_gets_what_the_path_resolves_to() -> None:
+@pytest.mark.parametrize(("path", "view"), [("/healthz", b"healthz"), ("/a/key", b"object")])
+async def test_a_hook_before_the_view_gets_what_the_path_resolves_to(
+    path: str, view: bytes
+) -> None:
     with middleware("WithHooks"):
-        _, _, body = await answer(scope())
-    assert body == b"healthz True () {}"
+        _, _, body = await answer(scope(path))
+    assert body == view + b" True () {}"
+
+
+async def test_a_hook_for_exceptions_gets_those_of_the_view_of_objects() -> None:
+    with middleware("Forgiving"):
+        status, _, body = await answer(scope("/key") | {"raw_path": Unreadable(b"/key")})
+    assert (status, body) == (200, b"TypeError")
+
+
+async def test_an_exception_of_the_view_of_objects_is_an_error() -> None:
+    status, _, body = await answer(scope("/key") | {"raw_path": Unreadable(b"/key")})
+    assert (status, body) == (500, b"500 Internal Server Error\n")
+
+
+async def test_a_middleware_may_choose_other_routes() -> None:
+    with middleware("with_other_routes"):
+        status, _, body = await answer(scope("/key"))
+    assert (status, body) == (200, b"elsewhere")
+
+
+async def test_a_view_of_objects_that_is_found_is_told() -> None:
+    SEEN.clear()
+    with middleware("curious"):
+        await answer(scope("/a//b", method="DELETE"))
+    [request] = SEEN
+    assert request.resolver_match is not None
+    assert request.resolver_match.func is serve_object
+    assert request.resolver_match.view_name == "object"
+
+
+@pytest.mark.parametrize(("field", "transport"), [("https", "https"), ("http", "http")])
+async def test_a_scheme_that_a_field_tells_is_counted(field: str, transport: str) -> None:
+    def counted() -> float:
+        name = "django_http_requests_total_by_transport_total"
+        return REGISTRY.get_sample_value(name, {"transport": transport}) or 0.0
+
+    asked = scope(headers=[(b"x-forwarded-proto", field.encode())], scheme="ftp")
+    with override_settings(SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https")):
+        await answer(asked)
+        before = counted()
+        await answer(asked)
+        assert counted() == before + 1
+    await answer(asked)
+    assert counted() == before + 1
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -172,7 +254,10 @@ async def test_a_forced_script_name_is_djangos() -> None:
 
 def test_what_the_handler_overrides_is_there() -> None:
     # Moved or renamed by Django, these would be called no more, without a word.
-    for name in ("resolve_request", "make_view_atomic", "load_middleware", "_middleware_chain"):
+    for name in (
+        "resolve_request", "make_view_atomic", "load_middleware", "_middleware_chain",
+        "_get_response_async", "_view_middleware", "_exception_middleware",
+    ):  # fmt: skip
         assert hasattr(BaseHandler, name), name
     assert "_resource_closers" in vars(HttpResponse())
     assert {"_read_started", "_post_parse_error", "_stream"} <= vars(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import proxy
-from proxy import conf
+from proxy import conf, service
 from proxy.access_log import AccessLines
 from proxy.claims import Claims
 from proxy.clients import Clients
@@ -22,16 +22,20 @@ from proxy.log_stream import LineHandler
 from proxy.request_counts import RequestCounts
 from proxy.server.fast_door import FastDoor
 from proxy.server.front import Front, Service
+from proxy.server.handler import LeanHandler
 from proxy.server.routes import Routes
 from s3proxy_site.log_config import JsonLines
 from tests.gateway.subject import Proxy
 from tests.origins import ScriptedOrigin, respond
 from tests.server.conversation import request
-from tests.server.in_process import connected
+from tests.server.in_process import application, connected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from types import FrameType
+
+    from proxy.server.fast_protocol import FastProtocol
+    from tests.server.in_process import Sent
 
 # Steps of the proxy's own: what libraries do inside is theirs to change.
 OURS = str(Path(proxy.__file__).parent)
@@ -150,19 +154,34 @@ async def test_what_takes_more_than_memory(origin: ScriptedOrigin) -> None:
         front = Front(
             FastDoor(subject.gateway, ""), Clients(conf.config()), None, False, None, service
         )
-        protocol, transport = connected(front)
-        costs = []
-        for _ in range(5):
-            before = len(transport.packets)
-            with counting() as counts:
-                protocol.data_received(HEAD)
-                while len(transport.packets) == before:
-                    await asyncio.sleep(0)
-            costs.append(counts)
-            await asyncio.sleep(0)
-        protocol.connection_lost(None)
-    counts = min(costs, key=Counter.total)
+        counts = await cost_of_a_task(*connected(front))
     assert counts.total() in bounds(750), counts
+
+
+async def test_a_hit_through_django(
+    origin: ScriptedOrigin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where somebody has added a middleware: there is no front then."""
+    origin.on("k", respond(200, b"x" * 1024, {"Cache-Control": "max-age=10", "ETag": '"e"'}))
+    async with Proxy(origin.endpoint) as subject:
+        await subject.get("k")
+        monkeypatch.setitem(service._gateways, asyncio.get_running_loop(), subject.gateway)
+        counts = await cost_of_a_task(*connected(None, LeanHandler(application)))
+    assert counts.total() in bounds(670), counts
+
+
+async def cost_of_a_task(protocol: FastProtocol, transport: Sent) -> Counter[str]:
+    costs = []
+    for _ in range(5):
+        before = len(transport.packets)
+        with counting() as counts:
+            protocol.data_received(HEAD)
+            while len(transport.packets) == before:
+                await asyncio.sleep(0)
+        costs.append(counts)
+        await asyncio.sleep(0)
+    protocol.connection_lost(None)
+    return min(costs, key=Counter.total)
 
 
 async def test_nothing_is_left_behind_by_a_hit(door: FastDoor) -> None:

@@ -3,62 +3,42 @@
 from __future__ import annotations
 
 import http.client
-import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.background import Background
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@dataclass
-class Load:
+class Load(Background):
     """Threads that ask one path of one port until the block is left.
 
     A fresh client opens a connection for each request; a kept one goes on with its connection, and
     opens another only where the old one was closed before a byte of an answer, as HTTP allows.
     """
 
-    port: int
-    path: str
-    body: bytes
-    fresh: int = 2
-    kept: int = 2
-    answers: int = 0
-    closed_between: int = 0
-    errors: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._over = threading.Event()
-        self._lock = threading.Lock()
-        clients = [self._ask_on_fresh_connections] * self.fresh + [self._ask_on_one] * self.kept
-        self._threads = [
-            threading.Thread(target=self._until_over, args=(client,), daemon=True)
-            for client in clients
-        ]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(10)
+    def __init__(self, port: int, path: str, body: bytes, *, fresh: int = 2, kept: int = 2) -> None:
+        self.answers = 0
+        self.closed_between = 0
+        self.errors: list[str] = []
+        self._port, self._path, self._body = port, path, body
+        clients = [self._ask_on_fresh_connections] * fresh + [self._ask_on_one] * kept
+        super().__init__([partial(self._until_over, each) for each in clients], join_seconds=10)
 
     def _until_over(self, client: Callable[[], None]) -> None:
-        while not self._over.is_set():
+        while not self.over.is_set():
             try:
                 client()
             except Exception as exc:  # noqa: BLE001 - any is one too many
-                with self._lock:
+                with self.lock:
                     self.errors.append(repr(exc))
 
     def _ask_on_fresh_connections(self) -> None:
         connection = self._connection()
         try:
-            connection.request("GET", self.path)
+            connection.request("GET", self._path)
             self._take(connection.getresponse())
         finally:
             connection.close()
@@ -67,14 +47,14 @@ class Load:
         connection = self._connection()
         asked = 0
         try:
-            while not self._over.is_set():
+            while not self.over.is_set():
                 try:
-                    connection.request("GET", self.path)
+                    connection.request("GET", self._path)
                     response = connection.getresponse()
                 except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
                     if not asked:
                         raise
-                    with self._lock:
+                    with self.lock:
                         self.closed_between += 1
                     return
                 asked += 1
@@ -85,12 +65,12 @@ class Load:
             connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
 
     def _take(self, response: http.client.HTTPResponse) -> None:
         body = response.read()
-        with self._lock:
-            if response.status == http.HTTPStatus.OK and body == self.body:
+        with self.lock:
+            if response.status == http.HTTPStatus.OK and body == self._body:
                 self.answers += 1
             else:
                 self.errors.append(f"{response.status}, {len(body)} bytes")

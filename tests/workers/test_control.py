@@ -132,6 +132,7 @@ def test_a_fetch_in_flight_does_not_outlive_a_purge(served: Served, origin: Scri
     assert {reply.body for reply in ask_all(served, ["/page"] * 8)} == {b"new"}
 
 
+@pytest.mark.long
 def test_where_no_worker_answers_the_parent_is_asked(
     served: Served, origin: ScriptedOrigin
 ) -> None:
