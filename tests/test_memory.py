@@ -64,6 +64,8 @@ def test_a_plain_request_is_answered_alike(
 ) -> None:
     now = NOW + later
     memory = Memory(store, Clock(now), nosniff=nosniff)
+    # What lies scattered between other things is told in the long way alone.
+    store._cache.clear()
     store._cache.put("k", response, None)
     recalled, plain = memory.recall(Request("GET", "k")), memory.recall_plain("k", BELOW)
     if plain is None:
@@ -94,6 +96,7 @@ def test_a_plain_request_is_answered_alike(
 
 def test_what_was_purged_is_not_recalled(store: Store) -> None:
     memory = Memory(store, Clock(NOW), nosniff=True)
+    store._cache.clear()
     store.put("k", stored_response(), NOW)
     assert memory.recall_plain("k", BELOW) is not None
     store.remove("k")
