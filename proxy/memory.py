@@ -11,7 +11,8 @@ from proxy.answer import from_memory, is_copied_at_length
 from proxy.core import head as heads
 from proxy.core.cache_control import RequestDirectives
 from proxy.core.cache_status import CacheStatus, Handling
-from proxy.core.decision import Hit, decide
+from proxy.core.decision import Hit, decide, is_reusable
+from proxy.core.freshness import current_age
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from proxy.core.messages import Fields, Head, Request, StoredResponse
     from proxy.store import Found, Sighting, Store
 
+_OK = 200
 _NO_DIRECTIVES = RequestDirectives()
 
 
@@ -46,12 +48,26 @@ class Retold(NamedTuple):
     valid_until: float
 
 
+class Plain(NamedTuple):
+    """An answer of 200 with a whole stored response, as it goes out.
+
+    Its fields are ``stored``, lines already, then those of the ``whole``, then ``told``.
+    """
+
+    stored: bytes
+    whole: Fields
+    told: Fields
+    body: bytes
+    handling: Handling
+
+
 class Memory:
     """What is stored, as answers: nothing here waits, or asks anybody."""
 
     def __init__(self, store: Store, clock: Callable[[], float], *, nosniff: bool) -> None:
         self._store = store
         self._nosniff = nosniff
+        self._sketch = store.sketch
         # The time by which all is decided, in seconds since the epoch.
         self.now = clock
         # As the store's.
@@ -116,10 +132,32 @@ class Memory:
             told=told,
         )
 
+    def recall_plain(self, key: str, below: int) -> Plain | None:
+        """What recall() says to a request that is_plain, where that is quickly told.
+
+        That is not so of bodies of ``below`` bytes or more.
+        """
+        found = self._sketch(key, below)
+        if found is None:
+            return None
+        sketch, body = found
+        length, freshness = sketch.length, sketch.freshness
+        if sketch.status != _OK or sketch.varies or length != len(body):
+            return None
+        age = current_age(sketch.initial_age, sketch.response_time, self.now())
+        if not is_reusable(freshness, age):
+            return None
+        handling, told = _told(math.floor(freshness.lifetime - age), int(age))
+        whole = _of_whole(length, nosniff=self._nosniff)
+        return Plain(sketch.lines, whole, told, body, handling)
+
 
 def ttl(stored: StoredResponse, now: float) -> int:
     """Whole seconds of freshness that a response has left; below 0 once it is stale."""
     return math.floor(stored.freshness.lifetime - stored.age(now))
+
+
+_of_whole = lru_cache(maxsize=1024)(heads.of_whole)
 
 
 # Most responses have one of few lifetimes, and many came in the same second.

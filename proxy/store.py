@@ -66,6 +66,8 @@ class Store:
         # read(slot, version, pieces): these of its body, None if it is not. splice(slot, version,
         # pieces, pipe): the same into a pipe.
         self.use, self.read, self.splice = cache.use, cache.read, cache.splice
+        # See SharedCache.
+        self.sketch = cache.sketch
 
     @property
     def entries(self) -> int:

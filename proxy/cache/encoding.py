@@ -1,16 +1,19 @@
 """The binary form of a stored response's head.
 
-Version 1, integers little-endian:
+Version 2, integers little-endian:
 
     magic "S3PR", version u8, flags u8 (has_length, no_cache, must_revalidate, has_vary)
     status u16, origin status u16, length u64 (0 without has_length)
     last_modified f64 (NaN: none), date, initial_age, response_time f64
     lifetime, stale_while_revalidate, stale_if_error f64
-    counts: fields u32, Vary's names u16, Vary's selections u16
-    a table of u32 chunk lengths (2**32 - 1: None), then the chunks one after the other:
-    ETag as UTF-8, each field's name and value, Vary's names, each selection's values
+    counts: fields u32, Vary's names u16, Vary's selections u16; where the lines begin u32
+    a table of u32 chunk lengths (2**32 - 1: None): ETag's, Vary's names', each selection's values',
+    each field's name's and value's
+    the chunks one after the other: ETag as UTF-8, Vary's names, each selection's values
+    the fields as lines, each a name, a colon, a space, a value, CR and LF (RFC 9112 §5)
 
-The body is not part of it, so that a response can be freshened without touching its body.
+The body is not part of it, so that a response can be freshened without touching its body. The
+lines come last as they go out, for who needs no more of the fields than to send them.
 Reading executes nothing, allocates no more than a few times what it was given, and checks
 everything that can be checked: what has been to a network may be anything.
 """
@@ -19,7 +22,8 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.core.freshness import Freshness
 from proxy.core.messages import StoredResponse
@@ -28,9 +32,11 @@ from proxy.core.vary import Vary
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from proxy.core.messages import Fields
+
 _MAGIC = b"S3PR"
-_VERSION = 1
-_FIXED = struct.Struct("<4sBBHHQ7dIHH")
+_VERSION = 2
+_FIXED = struct.Struct("<4sBBHHQ7dIHHI")
 _LENGTH_BYTES = 4
 _NONE = 2**32 - 1
 
@@ -38,6 +44,28 @@ _HAS_LENGTH, _NO_CACHE, _MUST_REVALIDATE, _HAS_VARY = 1, 2, 4, 8
 _ALL_FLAGS = 15
 
 _STATUSES = range(100, 1000)
+
+_COLON, _LINE_END = b": ", b"\r\n"
+# Most responses have fields of lengths that others had as well; of so many a table is at most.
+_SHAPES_KEPT, _LONGEST_TABLE = 1024, 256
+
+# Many share the same few numbers; nobody can alter one.
+_freshness = lru_cache(maxsize=1024)(Freshness)
+
+
+class Sketch(NamedTuple):
+    """What of a stored response's head an answer with the whole of it takes.
+
+    ``lines`` are its fields as they go out; for the rest see StoredResponse.
+    """
+
+    status: int
+    length: int | None
+    varies: bool
+    initial_age: float
+    response_time: float
+    freshness: Freshness
+    lines: bytes
 
 
 def encode_head(response: StoredResponse) -> bytes:
@@ -47,8 +75,6 @@ def encode_head(response: StoredResponse) -> bytes:
         # Lone surrogates are no UTF-8, yet a str may hold them.
         None if response.etag is None else response.etag.encode("utf-8", "surrogatepass")
     ]
-    for field in response.fields:
-        chunks += field
     flags = _NO_CACHE * freshness.no_cache | _MUST_REVALIDATE * freshness.must_revalidate
     if response.length is not None:
         flags |= _HAS_LENGTH
@@ -61,6 +87,9 @@ def encode_head(response: StoredResponse) -> bytes:
             if len(selection) != names:
                 raise ValueError(f"a selection of {len(selection)} values for {names} names")
             chunks += selection
+    before_lines = b"".join([chunk for chunk in chunks if chunk])
+    for field in response.fields:
+        chunks += field
     _check(response)
     try:
         fixed = _FIXED.pack(
@@ -80,13 +109,53 @@ def encode_head(response: StoredResponse) -> bytes:
             len(response.fields),
             names,
             answered,
+            _FIXED.size + _LENGTH_BYTES * len(chunks) + len(before_lines),
         )
         table = struct.pack(
             f"<{len(chunks)}I", *(_NONE if chunk is None else len(chunk) for chunk in chunks)
         )
     except struct.error as error:
         raise ValueError(f"the stored response does not fit the format: {error}") from error
-    return fixed + table + b"".join([chunk for chunk in chunks if chunk])
+    lines = [b"%b: %b\r\n" % field for field in response.fields]
+    return b"".join((fixed, table, before_lines, *lines))
+
+
+def sketch_head(data: bytes) -> Sketch:
+    """Of what encode_head() wrote, and nobody else, as much as a Sketch has."""
+    (
+        _,
+        _,
+        flags,
+        status,
+        _,
+        length,
+        _,
+        _,
+        initial_age,
+        response_time,
+        lifetime,
+        stale_while_revalidate,
+        stale_if_error,
+        _,
+        _,
+        _,
+        lines_at,
+    ) = _FIXED.unpack_from(data)
+    return Sketch(
+        status,
+        length if flags & _HAS_LENGTH else None,
+        flags & _HAS_VARY != 0,
+        initial_age,
+        response_time,
+        _freshness(
+            lifetime,
+            stale_while_revalidate,
+            stale_if_error,
+            flags & _NO_CACHE != 0,
+            flags & _MUST_REVALIDATE != 0,
+        ),
+        data[lines_at:],
+    )
 
 
 def decode_head(data: bytes, body: bytes | memoryview | None) -> StoredResponse:
@@ -110,6 +179,7 @@ def decode_head(data: bytes, body: bytes | memoryview | None) -> StoredResponse:
         fields,
         names,
         answered,
+        lines_at,
     ) = _FIXED.unpack_from(data)
     if magic != _MAGIC:
         raise ValueError(f"no stored response's head begins with {magic!r}")
@@ -122,12 +192,11 @@ def decode_head(data: bytes, body: bytes | memoryview | None) -> StoredResponse:
     if not flags & _HAS_VARY and (names or answered):
         raise ValueError("names of a Vary that is said to be none")
 
-    chunks = _chunks(data, 1 + 2 * fields + names * (1 + answered))
+    chunks = _chunks(data, 1 + names * (1 + answered), fields, lines_at)
     etag = chunks[0]
-    end = 1 + 2 * fields
     response = StoredResponse(
         status=status,
-        fields=tuple(zip(_present(chunks[1:end:2]), _present(chunks[2:end:2]), strict=True)),
+        fields=_fields(data, fields, len(chunks), lines_at),
         body=body,
         length=length if flags & _HAS_LENGTH else None,
         etag=None if etag is None else etag.decode("utf-8", "surrogatepass"),
@@ -135,24 +204,25 @@ def decode_head(data: bytes, body: bytes | memoryview | None) -> StoredResponse:
         date=date,
         initial_age=initial_age,
         response_time=response_time,
-        freshness=Freshness(
+        freshness=_freshness(
             lifetime,
             stale_while_revalidate,
             stale_if_error,
-            no_cache=bool(flags & _NO_CACHE),
-            must_revalidate=bool(flags & _MUST_REVALIDATE),
+            flags & _NO_CACHE != 0,
+            flags & _MUST_REVALIDATE != 0,
         ),
         origin_status=origin_status,
-        vary=_vary(chunks[end:], names, answered) if flags & _HAS_VARY else None,
+        vary=_vary(chunks[1:], names, answered) if flags & _HAS_VARY else None,
     )
     _check(response)
     return response
 
 
-def _chunks(data: bytes, count: int) -> list[bytes | None]:
-    position = _FIXED.size + _LENGTH_BYTES * count
+def _chunks(data: bytes, count: int, fields: int, lines_at: int) -> list[bytes | None]:
+    """The chunks before the lines."""
+    position = _FIXED.size + _LENGTH_BYTES * (count + 2 * fields)
     if position > len(data):
-        raise ValueError(f"{count} lengths do not fit a stored response's head of {len(data)}")
+        raise ValueError(f"{fields} fields do not fit a stored response's head of {len(data)}")
     chunks: list[bytes | None] = []
     for length in struct.unpack_from(f"<{count}I", data, _FIXED.size):
         if length == _NONE:
@@ -160,9 +230,32 @@ def _chunks(data: bytes, count: int) -> list[bytes | None]:
             continue
         chunks.append(data[position : position + length])
         position += length
-    if position != len(data):
-        raise ValueError(f"a stored response's head of {len(data)} bytes instead of {position}")
+    if position != lines_at:
+        raise ValueError(f"lines of a stored response's head at {lines_at} instead of {position}")
     return chunks
+
+
+def _fields(data: bytes, count: int, chunks: int, lines_at: int) -> Fields:
+    """The fields, of which there are lengths behind those of so many chunks."""
+    table_at = _FIXED.size + _LENGTH_BYTES * chunks
+    table = data[table_at : table_at + _LENGTH_BYTES * 2 * count]
+    shape = _shape_kept if len(table) <= _LONGEST_TABLE else _shape
+    parts = shape(table, len(data) - lines_at).unpack_from(data, lines_at)
+    if parts[1::4].count(_COLON) != count or parts[3::4].count(_LINE_END) != count:
+        raise ValueError("no lines in a stored response's head")
+    return tuple(zip(parts[::4], parts[2::4], strict=True))
+
+
+def _shape(table: bytes, size: int) -> struct.Struct:
+    """What reads lines with names and values of these lengths, together of so many bytes."""
+    lengths = struct.unpack(f"<{len(table) // _LENGTH_BYTES}I", table)
+    whole = sum(lengths) + 2 * len(lengths)
+    if whole != size:
+        raise ValueError(f"lines of {size} bytes instead of {whole} in a stored response's head")
+    return struct.Struct("".join([f"{length}s2s" for length in lengths]))
+
+
+_shape_kept = lru_cache(maxsize=_SHAPES_KEPT)(_shape)
 
 
 def _present(chunks: Sequence[bytes | None]) -> list[bytes]:

@@ -16,6 +16,7 @@ from proxy.cache.index import Index
 from proxy.cache.pins import Pins
 from proxy.cache.recency import Recency
 from proxy.cache.slots import Record, Slots
+from proxy.cache.unlocked import Unlocked
 
 if TYPE_CHECKING:
     from proxy.cache.layout import Plan
@@ -56,6 +57,7 @@ class Entries:
             memory, header[layout.RECENCY], plan.queue_at, self._ticks, self._versions
         )
         self._index = Index(memory, plan.index_at, plan.entries, self.slots.hashes)
+        self.unlocked = Unlocked(memory, self._index, self.slots, self.blocks)
         self._salt = secrets.token_hex(8)
 
     @property
@@ -199,8 +201,9 @@ class Entries:
         self.header[layout.RESETS] += 1
         self.header[layout.ENTRIES] = 0
         self.header[layout.PINNED] = sum(extent.blocks for extent in rooms.values())
-        self.blocks.reset(list(rooms.values()))
+        # Versions go first: who reads without the lock shall not find rooms that were emptied.
         self.slots.reset(rooms)
+        self.blocks.reset(list(rooms.values()))
         for slot, pins in Counter(slot for slot, _ in held).items():
             self.slots.pins[slot] = pins
         self._index.reset()

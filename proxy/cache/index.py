@@ -1,7 +1,8 @@
 """A hash table in shared memory, from the hashes of keys to slots.
 
 Open addressing, at most half full. Removing moves what follows closer to its place, so there are
-no graves to pass. Everything assumes that the lock is held.
+no graves to pass. Everything assumes that the lock is held; without it a walk along the table may
+miss what is being moved.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ class Index:
         self._map = memory.map
         self._at = at
         self._size = 4 * length
-        self._mask = length - 1
+        self.mask = length - 1
         self._hashes = hashes
         # A slot's number plus one; 0 is an empty place.
-        self._table = memory.halves(at, length)
+        self.table = memory.halves(at, length)
 
     def reset(self) -> None:
         """Forget everything."""
@@ -40,22 +41,22 @@ class Index:
 
     def find(self, key_hash: int) -> Iterator[int]:
         """The slots with this hash: nearly always one or none."""
-        place = key_hash & self._mask
-        while found := self._table[place]:
+        place = key_hash & self.mask
+        while found := self.table[place]:
             if self._hashes[found - 1] == key_hash:
                 yield found - 1
-            place = (place + 1) & self._mask
+            place = (place + 1) & self.mask
 
     def add(self, slot: int) -> None:
         """Enter a slot under the hash it has."""
-        place = self._hashes[slot] & self._mask
-        while self._table[place]:
-            place = (place + 1) & self._mask
-        self._table[place] = slot + 1
+        place = self._hashes[slot] & self.mask
+        while self.table[place]:
+            place = (place + 1) & self.mask
+        self.table[place] = slot + 1
 
     def remove(self, slot: int) -> None:
         """Take out a slot that is in; raises LookupError for one that is not."""
-        table, mask = self._table, self._mask
+        table, mask = self.table, self.mask
         empty = self._hashes[slot] & mask
         while table[empty] != slot + 1:
             if not table[empty]:

@@ -24,8 +24,10 @@ _MOST_PIN_ROWS = 512
 # which a body would waste too much if they were few.
 _PAGED_FROM = 4 * mmap.PAGESIZE
 
-# What decoded values may take in the processes: this part of all.
+# What decoded values may take in the processes: this part of all, but no more than what many of
+# them cost the garbage collector is worth.
 _LOCAL_PART = 8
+_MOST_LOCAL_BYTES = 64 << 20
 
 # What each entry takes in tables, at most: a slot, places in the index and in the queue.
 _ENTRY_BYTES = slots.SLOT_BYTES + 16 + 16
@@ -66,7 +68,7 @@ class Plan:
         Half of it at most is for tables: who allows for a billion entries means no limit, and
         not that no room shall be left for what they hold.
         """
-        local = max_bytes // _LOCAL_PART // processes
+        local = min(max_bytes // _LOCAL_PART, _MOST_LOCAL_BYTES) // processes
         budget = max_bytes - local * processes
         pin_rows = min(_MOST_PIN_ROWS, budget // pinned_from)
         all_rows = pin_rows * processes

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from proxy.cache import survivors
 from proxy.cache.seen import Seen
 from proxy.cache.values import is_immutable, size_of
 from proxy.core.messages import StoredResponse
@@ -92,6 +93,7 @@ class LocalValues:
                     self._drop(next(iter(self._by_key)))
                 self._by_key[key] = local
                 self._bytes += local.size
+        survivors.held()
         return found
 
     def drop(self, key: str) -> None:

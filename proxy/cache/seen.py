@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from array import array
 
-_PLACES = 1 << 16
-
 
 class Seen:
-    """Remembers some ten thousand things by their hashes, in 512 KiB.
+    """Remembers about as many things as it has ``places``, a power of two, by their hashes.
 
-    What shares place and hash with another is taken for it, now and then.
+    Eight bytes a place. What shares place and hash with another is taken for it, now and then.
     """
 
-    def __init__(self) -> None:
-        self._hashes = array("q", bytes(8 * _PLACES))
+    def __init__(self, places: int = 1 << 16) -> None:
+        self._hashes = array("q", bytes(8 * places))
+        self._mask = places - 1
 
     def again(self, value: object) -> bool:
         """Was it seen before? From now on it was."""
         hashed = hash(value)
-        place = hashed & (_PLACES - 1)
+        place = hashed & self._mask
         if self._hashes[place] == hashed:
             return True
         self._hashes[place] = hashed

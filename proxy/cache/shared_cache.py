@@ -23,7 +23,7 @@ from proxy.cache.layout import Plan
 from proxy.cache.local_values import Found, LocalValues
 from proxy.cache.options import Options
 from proxy.cache.shared_store import Lifetime, SharedStore
-from proxy.cache.values import content_of, value_of
+from proxy.cache.values import content_of, sketch_of, value_of
 from proxy.core.messages import StoredResponse
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from proxy.cache.entries import Reason
     from proxy.cache.shared_store import Content
+    from proxy.cache.values import Sketched
 
 # How many slots a walk looks at before it lets others have their turn.
 _SLICE = 2000
@@ -138,6 +139,15 @@ class SharedCache(BaseCache):
                     return found
         held = self._held(full_key, self._clock())
         return None if held is None else held[0]
+
+    def sketch(self, key: Any, below: int) -> Sketched | None:
+        """What there is to say of a stored response, with its body; counts as a use of it.
+
+        None where that is not told at once: of what is no response, was marked stale, or has a
+        body of ``below`` bytes or more, and of whatever another process is at. Look it up then.
+        """
+        glimpsed = self._shared.glance(self._full_key(key, None), self._clock(), below)
+        return None if glimpsed is None else sketch_of(glimpsed)
 
     def holds(self, key: Any, version: int | None = None) -> bool:
         """Is there a value, fresh or stale? Neither decoded, nor held, nor used."""

@@ -1,7 +1,7 @@
 """Keys with their contents in memory shared by processes, least recently used out first.
 
 Bounds, order, counts and removals are those of all processes together. Every method takes the
-lock itself; only is_current(), use(), read() and splice() do without.
+lock itself, but is_current(), use(), read() and splice(), which do without, and get() where it can.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from proxy.cache.slots import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from proxy.cache.unlocked import Glimpsed
 
 # What lies in more pieces is looked up.
 _MOST_PIECES = 32
@@ -87,6 +89,7 @@ class SharedStore:
         # For callers to whom even a method call is much: see is_current() and use().
         self.versions, self.ticks = self._slots.versions, self._slots.ticks
         self._map = self.memory.map
+        self._unlocked = self._held.unlocked
         self.memory.on_damage = self._held.reset
         self.memory.on_release = self._held.unpin_dropped
 
@@ -144,6 +147,15 @@ class SharedStore:
 
     def get(self, key: str, now: float) -> Stored | None:
         """What is under the key, which counts as a use; None if it is past ``kept_until``."""
+        glimpsed = self._unlocked.use(*self._held.encoded(key), now, self.plan.pinned_from)
+        if glimpsed is not None:
+            record = glimpsed.record
+            return Stored(
+                self._placed(glimpsed.slot, glimpsed.version, record),
+                Content(record.kind, glimpsed.head, glimpsed.body),
+                _lifetime(record),
+                record.stale_since,
+            )
         with self.memory:
             found = self._held.unexpired(key, now)
             if found is None:
@@ -159,6 +171,13 @@ class SharedStore:
             _lifetime(record),
             record.stale_since,
         )
+
+    def glance(self, key: str, now: float, below: int) -> Glimpsed | None:
+        """What is under the key, which counts as a use, if that is told without the lock.
+
+        None as well where its body has ``below`` bytes or more.
+        """
+        return self._unlocked.use(*self._held.encoded(key), now, below)
 
     def look(self, key: str, now: float) -> Lifetime | None:
         """The deadlines of what is under the key; not a use."""
@@ -252,6 +271,7 @@ class SharedStore:
                     else stale_since,
                     fresh_until=min(now, record.fresh_until),
                 )
+            self._slots.lapse(slot)
             self._slots.write(slot, record)
             self._slots.renew(slot)
             return True
@@ -330,6 +350,7 @@ class SharedStore:
                     return None
             self._blocks.release(record.record)
         assert room is not None
+        self._slots.lapse(slot)
         self._blocks.write(room, text)
         record = record._replace(
             record_start=room.start,

@@ -1,8 +1,9 @@
 """Records of fixed size in shared memory, one for each stored entry.
 
 A slot that holds something has a version, a number that never comes again; whatever changes what
-the slot holds changes it, and 0 means that it holds nothing. Versions and ticks have arrays of
-their own, since they are read and written without the lock; all else assumes that it is held.
+the slot holds changes it, and 0 means that it holds nothing, or is being changed. Versions and
+ticks have arrays of their own, since they are read and written without the lock; all else assumes
+that it is held, but where proxy.cache.unlocked reads it between two looks at a version.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from proxy.cache.blocks import Extent
 if TYPE_CHECKING:
     from proxy.cache.shared_memory import SharedMemory
 
-_RECORD = struct.Struct("<9I4xQQ4d")
+RECORD = struct.Struct("<9I4xQQ4d")
 
 # Record, hash, version, tick, pins.
-SLOT_BYTES = _RECORD.size + 3 * 8 + 4
+SLOT_BYTES = RECORD.size + 3 * 8 + 4
 
 _USED, _FREE, _VERSION = range(3)
 WORDS = 3
@@ -69,8 +70,8 @@ class Slots:
         self.ticks = memory.words(at + 8 * count, count)
         self.hashes = memory.words(at + 16 * count, count)
         self._versions_at = at
-        self._records_at = at + 24 * count
-        self.pins = memory.halves(self._records_at + _RECORD.size * count, count)
+        self.records_at = at + 24 * count
+        self.pins = memory.halves(self.records_at + RECORD.size * count, count)
 
     @property
     def used(self) -> int:
@@ -109,6 +110,10 @@ class Slots:
         self.hashes[slot] = self._header[_FREE]
         self._header[_FREE] = slot + 1
 
+    def lapse(self, slot: int) -> None:
+        """What the slot holds is about to change: nobody may trust in it until renew()."""
+        self.versions[slot] = 0
+
     def renew(self, slot: int) -> int:
         """Give the slot a new version, and return it."""
         version = self._header[_VERSION] + 1
@@ -123,9 +128,9 @@ class Slots:
 
     def read(self, slot: int) -> Record:
         """What the slot holds."""
-        at = self._records_at + _RECORD.size * slot
-        return Record._make(_RECORD.unpack_from(self._map, at))
+        at = self.records_at + RECORD.size * slot
+        return Record._make(RECORD.unpack_from(self._map, at))
 
     def write(self, slot: int, record: Record) -> None:
-        """Let the slot hold something else; the version is renewed apart from that."""
-        _RECORD.pack_into(self._map, self._records_at + _RECORD.size * slot, *record)
+        """Let the slot hold something else; its version has lapsed before, and is renewed after."""
+        RECORD.pack_into(self._map, self.records_at + RECORD.size * slot, *record)

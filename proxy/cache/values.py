@@ -10,18 +10,21 @@ import math
 import pickle
 from typing import TYPE_CHECKING, Any
 
-from proxy.cache.encoding import decode_head, encode_head
+from proxy.cache.encoding import Sketch, decode_head, encode_head, sketch_head
 from proxy.cache.shared_store import Content
 from proxy.core.messages import StoredResponse
 from proxy.core.storability import must_validate, stale_from
 
 if TYPE_CHECKING:
     from proxy.cache.shared_store import Stored
+    from proxy.cache.unlocked import Glimpsed
 
 # A response marked stale since then may have been purged: no stale window applies to it.
 ALWAYS = -math.inf
 
 _PICKLE, _BYTES, _RESPONSE = range(3)
+
+Sketched = tuple[Sketch, bytes]
 
 # Shorter data has no room of its own.
 _SHORT = 1024
@@ -50,6 +53,14 @@ def value_of(stored: Stored) -> Any:
         )
     data = head if body is None else bytes(body)
     return data if kind == _BYTES else pickle.loads(data)  # noqa: S301 - our own
+
+
+def sketch_of(glimpsed: Glimpsed) -> Sketched | None:
+    """A response in short, with its body; None for any other value, and where it was marked."""
+    record = glimpsed.record
+    if record.kind != _RESPONSE or not math.isnan(record.stale_since):
+        return None
+    return sketch_head(glimpsed.head), glimpsed.body
 
 
 def _as_marked(response: StoredResponse, since: float) -> StoredResponse:

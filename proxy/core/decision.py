@@ -9,6 +9,7 @@ from proxy.core.cache_status import Forward
 
 if TYPE_CHECKING:
     from proxy.core.cache_control import RequestDirectives
+    from proxy.core.freshness import Freshness
     from proxy.core.messages import Request, StoredResponse
 
 
@@ -48,6 +49,11 @@ class Refuse:
 Decision = Hit | ServeStale | Validate | Fetch | Refuse
 
 
+def is_reusable(freshness: Freshness, age: float) -> bool:
+    """May a response of this age be sent to whoever states no directives (RFC 9111 §4)?"""
+    return not freshness.no_cache and age < freshness.lifetime
+
+
 def decide(request: Request, stored: StoredResponse | None, now: float) -> Decision:
     """Choose the way of a request; ``now`` in seconds since the epoch."""
     wanted = request.directives
@@ -67,8 +73,9 @@ def decide(request: Request, stored: StoredResponse | None, now: float) -> Decis
         # max-age=0 asks for validation even in the very second of arrival (RFC 9111 §5.2.1.1).
         or wanted.max_age == 0
     )
+    fresh = is_reusable(freshness, age)
     if not freshness.no_cache and not asked_for_less:
-        if staleness < 0:
+        if fresh:
             if wanted.min_fresh is None or -staleness >= wanted.min_fresh:
                 return Hit(stored)
             asked_for_less = True
@@ -83,7 +90,6 @@ def decide(request: Request, stored: StoredResponse | None, now: float) -> Decis
 
     if wanted.only_if_cached:
         return Refuse()
-    fresh = staleness < 0 and not freshness.no_cache
     return Validate(stored, Forward.REQUEST if fresh and asked_for_less else Forward.STALE)
 
 

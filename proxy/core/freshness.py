@@ -36,6 +36,14 @@ class Freshness:
         return not (self.no_cache or self.must_revalidate)
 
 
+def current_age(initial_age: float, response_time: float, now: float) -> float:
+    """Current age in seconds, RFC 9111 §4.2.3; times in seconds since the epoch.
+
+    A wall clock that was set back must not make a response younger than it arrived.
+    """
+    return initial_age + max(0.0, now - response_time)
+
+
 def explicit_lifetime(
     directives: ResponseDirectives, expires: str | None, expires_at: float | None, date: float
 ) -> float | None:

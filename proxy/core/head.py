@@ -68,8 +68,7 @@ def answer(
         if outcome is Outcome.PRECONDITION_FAILED:
             return error_page(412, request.method, request.accept, added)
 
-    if nosniff:
-        added = (_NOSNIFF, *added)
+    added = (*_of_object(nosniff=nosniff), *added)
     selected = _selected(request, stored)
     if selected is None or stored.length is None:
         return _whole(request, stored, added)
@@ -79,6 +78,12 @@ def answer(
     if len(selected) == 1:
         return _single_part(selected[0], stored, stored.length, added)
     return _several_parts(selected, stored, stored.length, added, boundary)
+
+
+def of_whole(length: int, *, nosniff: bool) -> Fields:
+    """What stands between the stored fields of a 200 with its whole body and cache_fields()."""
+    content_length, _ = _of_length(length)
+    return (content_length, *_of_object(nosniff=nosniff))
 
 
 def refusal(request: Request, status: int, handling: Handling | None, extra: Fields = ()) -> Head:
@@ -97,6 +102,10 @@ def cache_fields(handling: Handling, age: float | None) -> Fields:
     if age is None or (handling.fwd is not None and age < 1):
         return told
     return ((b"age", b"%d" % age), *told)
+
+
+def _of_object(*, nosniff: bool) -> Fields:
+    return (_NOSNIFF,) if nosniff else ()
 
 
 def _negative_freshness(stored: StoredResponse) -> Fields:

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 from proxy.core.cache_control import RequestDirectives
+from proxy.core.freshness import current_age
 from proxy.core.preconditions import NO_CONDITIONS, Conditions
 from proxy.core.ranges import ByteRange
 
@@ -102,6 +103,19 @@ class Request:
         )
 
     @property
+    def is_plain(self) -> bool:
+        """Is it answered as any other GET for the key is, if only a 200 has no Vary?
+
+        Its Accept has a say in errors alone.
+        """
+        return (
+            self.method == "GET"
+            and self.range is None
+            and self.conditions == NO_CONDITIONS
+            and self.directives == _NO_DIRECTIVES
+        )
+
+    @property
     def authorized(self) -> bool:
         """Does it carry credentials (RFC 9111 §3.5)?"""
         return any(name == b"authorization" for name, _ in self.fields)
@@ -140,11 +154,8 @@ class StoredResponse:
         return _RECORD_BYTES + fields + selecting + len(self.body or b"")
 
     def age(self, now: float) -> float:
-        """Current age in seconds, RFC 9111 §4.2.3.
-
-        A wall clock that was set back must not make a response younger than it arrived.
-        """
-        return self.initial_age + max(0.0, now - self.response_time)
+        """Current age in seconds."""
+        return current_age(self.initial_age, self.response_time, now)
 
     @property
     def fresh_until(self) -> float:

@@ -22,17 +22,19 @@ from proxy.answer import from_memory
 from proxy.cache.seen import Seen
 from proxy.core.cache_key import InvalidTarget, object_key
 from proxy.core.messages import Request
+from proxy.server.answered import PlainReply
 from proxy.server.framing import MAX_HEAD_BYTES
 from proxy.server.page_pipe import Pages
 from proxy.server.remembered import Remembered
 from proxy.server.reply import Reply
+from proxy.server.wire import JOINED_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from proxy.core.messages import StoredResponse
     from proxy.gateway import Gateway
-    from proxy.server.reply import Asked, AskedFields
+    from proxy.server.answered import Answered, Asked, AskedFields
     from proxy.store import Sighting
 
 Lines = tuple[bytes, ...]
@@ -42,6 +44,8 @@ Field = tuple[bytes, bytes]
 # remembering: a client that makes up targets and fields must not fill memory.
 _ROOM = 16 * 2**20
 _LONGEST_ASKED = 2048
+# What comes again only after so many others would be forgotten before it came a third time.
+_SEEN = 1 << 14
 # What an answer takes beside its encoded head (sys.getsizeof, 64-bit CPython 3.11-3.13).
 _REPLY_BYTES = 1100
 _HEAD_BYTES = 260
@@ -61,6 +65,19 @@ _LINE = re.compile(rb"(GET|HEAD) (/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*) HTTP/1\.1")
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """What there is to know of a head behind its first line.
+
+    ``fields`` are those that have a say, ``lines`` values for the caller; ``is_plain`` is whether
+    a GET with it is.
+    """
+
+    fields: AskedFields
+    lines: Lines
+    is_plain: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Unanswered:
     """A plain request for an object, and what the gateway saw of the object in memory."""
 
@@ -70,7 +87,7 @@ class Unanswered:
 
 Body = bytes | memoryview | Pages
 # A reply with its body, or why there is none.
-Found = tuple[Reply, Body] | Unanswered
+Found = tuple["Answered", Body] | Unanswered
 
 
 class FastDoor:
@@ -87,9 +104,9 @@ class FastDoor:
         self._prefix = prefix
         self._replies: Remembered[Asked, Reply] = Remembered(room)
         self._heads: Remembered[bytes, tuple[Reply, Lines]] = Remembered(room)
-        # What heads are behind their first line: the fields that have a say, and Lines.
-        self._rests: Remembered[bytes, tuple[AskedFields, Lines]] = Remembered(room // 16)
-        self._seen = Seen()
+        # By what heads are behind their first line.
+        self._rests: Remembered[bytes, Rest] = Remembered(room // 16)
+        self._seen = Seen(_SEEN)
         # What was seen for a head that only parsing can tell more of, for when it is parsed.
         self._sighted: tuple[Asked, Sighting | None] | None = None
         self._answer_to = self._heads.get
@@ -103,30 +120,38 @@ class FastDoor:
         request's, ``read`` have a say: the framing's and READ_FIELDS.
         """
         asked = (method, target, tuple([field for field in read if field[0] != b"host"]))
-        return self._answer(asked, fields)
+        return self._remembered(asked) or self._answer(asked, fields)
 
     def request(self, method: bytes, target: bytes, fields: Sequence[Field]) -> Request | None:
         """What is asked for, where it is a plain request for an object; see answer()."""
         if method not in _METHODS or any(name in _OF_A_BODY for name, _ in fields):
             return None
-        path, _, _ = target.partition(b"?")
+        key = self._key(target)
+        return None if key is None else Request.from_fields(_METHODS[method], key, fields)
+
+    def _key(self, target: bytes) -> str | None:
         try:
-            key = object_key(path, self._prefix)
+            return object_key(target.partition(b"?")[0], self._prefix)
         except InvalidTarget:
             return None
-        return Request.from_fields(_METHODS[method], key, fields)
+
+    def _remembered(self, asked: Asked) -> tuple[Reply, Body] | None:
+        found = self._replies.get(asked)
+        if found is None:
+            return None
+        reply = found[0]
+        body = self._body(reply)
+        return None if body is None else (reply, body)
 
     def _answer(self, asked: Asked, fields: Sequence[Field]) -> Found | None:
-        found = self._replies.get(asked)
-        if found is not None:
-            reply = found[0]
-            body = self._body(reply)
-            if body is not None:
-                return reply, body
         request = self.request(asked[0], asked[1], fields)
-        return None if request is None else self._ask(asked, request)
+        if request is None:
+            return None
+        again = self._seen.again(asked)
+        plain = None if again or not request.is_plain else self._plain(asked, request.key)
+        return plain or self._ask(asked, request, again=again)
 
-    def answer_head(self, head: bytes) -> tuple[Reply, Body, Lines] | None:
+    def answer_head(self, head: bytes) -> tuple[Answered, Body, Lines] | None:
         """As answer(), of a whole request head that remember_head() has been told of.
 
         Beside reply and body what was told of the head.
@@ -138,7 +163,7 @@ class FastDoor:
         body = self._body(reply)
         return None if body is None else (reply, body, lines)
 
-    def remember_head(self, head: bytes, reply: Reply, lines: Lines) -> None:
+    def remember_head(self, head: bytes, reply: Answered, lines: Lines) -> None:
         """Let ``reply`` be the answer to any request of these very bytes.
 
         They are to be one request without a body, whole and sound, from a connection that was
@@ -146,36 +171,60 @@ class FastDoor:
         """
         if len(head) > _LONGEST_ASKED:
             return
-        if reply.lasts:
+        if isinstance(reply, Reply) and reply.lasts:
             self._heads.remember(head, (reply, lines), len(head) + _HEAD_BYTES)
         line, _, rest = head.partition(b"\r\n")
         # RFC 9112 §2.2 lets line ends come before the first line: what is behind the first of them
         # is no mere fields then.
         if _LINE.fullmatch(line) is not None and rest not in self._rests:
             fields = reply.asked[2]
-            self._rests.remember(rest, (fields, lines), len(rest) + _size(fields) + _HEAD_BYTES)
+            known = Rest(fields, lines, Request.from_fields("GET", "", fields).is_plain)
+            self._rests.remember(rest, known, len(rest) + _size(fields) + _HEAD_BYTES)
 
-    def _answer_line(self, head: bytes) -> tuple[Reply, Body, Lines] | None:
+    def _answer_line(self, head: bytes) -> tuple[Answered, Body, Lines] | None:
         """As answer_head(), of a head of which all but the first line is known."""
         if len(head) > MAX_HEAD_BYTES:
             return None
         line, _, rest = head.partition(b"\r\n")
-        known = self._rests.get(rest)
-        asked = _LINE.fullmatch(line) if known is not None else None
-        if known is None or asked is None:
+        found_rest = self._rests.get(rest)
+        read = _LINE.fullmatch(line) if found_rest is not None else None
+        if found_rest is None or read is None:
             return None
-        fields, lines = known[0]
-        method_and_target = asked[1], asked[2]
-        found = self._answer((*method_and_target, fields), fields)
+        known = found_rest[0]
+        method, target = read.groups()
+        asked = method, target, known.fields
+        found = self._remembered(asked) or self._answer_known(asked, known)
         if found is None:
             return None
         if isinstance(found, Unanswered):
-            self._sighted = (*method_and_target, fields), found.sighting
+            self._sighted = asked, found.sighting
             return None
         reply, body = found
         if reply.lasts:
-            self.remember_head(head, reply, lines)
-        return reply, body, lines
+            self.remember_head(head, reply, known.lines)
+        return reply, body, known.lines
+
+    def _answer_known(self, asked: Asked, known: Rest) -> Found | None:
+        """As _answer(); what else would be found out is ``known``."""
+        method, target, fields = asked
+        key = self._key(target)
+        if key is None:
+            return None
+        again = self._seen.again(asked)
+        if known.is_plain and method == b"GET" and not again:
+            plain = self._plain(asked, key)
+            if plain is not None:
+                return plain
+        request = Request.from_fields(_METHODS[method], key, fields)
+        return self._ask(asked, request, again=again)
+
+    def _plain(self, asked: Asked, key: str) -> tuple[Answered, bytes] | None:
+        """The reply to a plain GET that may not come again: nothing of it is held."""
+        recalled = self._memory.recall_plain(key, JOINED_BYTES)
+        if recalled is None:
+            return None
+        self._sighted = None
+        return PlainReply(asked, recalled, self._now), recalled.body
 
     def _body(self, reply: Reply) -> Body | None:
         """A reply's body, where the gateway would still give this reply; brings it up to now."""
@@ -211,7 +260,7 @@ class FastDoor:
         reply.stored = ref(found.response)
         return found.response
 
-    def _ask(self, asked: Asked, request: Request) -> Found:
+    def _ask(self, asked: Asked, request: Request, *, again: bool) -> Found:
         _, target, fields = asked
         sighted, self._sighted = self._sighted, None
         if sighted is not None and sighted[0] == asked:
@@ -223,7 +272,7 @@ class FastDoor:
             return Unanswered(request, sighting)
         reply = Reply(asked, request.key, recalled, self._now())
         size = len(target) + _size(fields)
-        if size <= _LONGEST_ASKED and self._seen.again(asked):
+        if again and size <= _LONGEST_ASKED:
             reply.last(recalled.found)
             self._replies.remember(asked, reply, size + 2 * len(reply.head) + _REPLY_BYTES)
         return reply, recalled.body

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from proxy.access_log import AccessLines
     from proxy.clients import Client
+    from proxy.server.answered import Answered
     from proxy.server.deadlines import Deadlines
     from proxy.server.fast_door import Body, Found, Lines
     from proxy.server.front import Service
-    from proxy.server.reply import Reply
 
 
 class FastProtocol(HttpProtocol):
@@ -56,7 +56,7 @@ class FastProtocol(HttpProtocol):
         # under way? Then a packet can be all of the next request.
         self._at_rest = self._front is not None
         # The door's reply to the last request of the packet that is being parsed.
-        self._reply: Reply | None = None
+        self._reply: Answered | None = None
         self._answered = False
         # Did a packet that was not parsed come since the deadlines were last looked at?
         self._active = False
@@ -190,7 +190,7 @@ class FastProtocol(HttpProtocol):
         self._answered = True
         return True
 
-    def _tell(self, front: Front, reply: Reply, body: Body, lines: Lines, began: float) -> bool:
+    def _tell(self, front: Front, reply: Answered, body: Body, lines: Lines, began: float) -> bool:
         """Send a reply and log it; false where the client is over its limit, or as _send()."""
         client = front.clients.client(self.client[0] if self.client else None, lines)
         if front.claims is not None and not front.claims.take(client.key):
@@ -207,7 +207,7 @@ class FastProtocol(HttpProtocol):
             return False
         return True
 
-    def _send(self, front: Front, reply: Reply, body: Body, request_id: bytes) -> bool:
+    def _send(self, front: Front, reply: Answered, body: Body, request_id: bytes) -> bool:
         """Send a reply; false, and nothing is sent, where its body has gone this very moment."""
         if isinstance(body, Pages):
             return self._send_pages(front, reply, body, request_id)
@@ -219,7 +219,7 @@ class FastProtocol(HttpProtocol):
             self.transport.writelines((b"".join((reply.head, request_id, b"\r\n\r\n")), body))
         return True
 
-    def _send_pages(self, front: Front, reply: Reply, pages: Pages, request_id: bytes) -> bool:
+    def _send_pages(self, front: Front, reply: Answered, pages: Pages, request_id: bytes) -> bool:
         pipe, descriptor = front.pipe, self._descriptor
         if (
             pipe is None
@@ -246,7 +246,7 @@ class FastProtocol(HttpProtocol):
         self.server_state.total_requests += 1
 
     def _log_departure(
-        self, reply: Reply, client: Client, request_id: bytes, seconds: float
+        self, reply: Answered, client: Client, request_id: bytes, seconds: float
     ) -> None:
         access_log.log_request(
             method=reply.method,
@@ -261,7 +261,7 @@ class FastProtocol(HttpProtocol):
     def _log(
         self,
         log: AccessLines | None,
-        reply: Reply,
+        reply: Answered,
         sent_bytes: int,
         client: Client,
         request_id: bytes,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TypeVar
 
+from proxy.cache import survivors
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -24,6 +26,7 @@ class Remembered(OrderedDict[K, tuple[V, int]]):
             self.bytes -= replaced[1]
         self[key] = (value, size)
         self.bytes += size
+        survivors.held()
         while self.bytes > self._limit:
             _, (_, freed) = self.popitem(last=False)
             self.bytes -= freed

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from weakref import ref
 
 from proxy.cache.blocks import Piece
 from proxy.core.messages import Everything
 from proxy.core.ranges import ByteRange
+from proxy.server.answered import Answered, told_lines
 from proxy.server.page_pipe import Pages
 from proxy.server.wire import JOINED_BYTES, date_line, field_lines, status_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from proxy.access_log import LinePieces
     from proxy.core.messages import Fields, StoredResponse
     from proxy.memory import Memory, Recalled
+    from proxy.server.answered import Asked
     from proxy.store import Found
 
-AskedFields = tuple[tuple[bytes, bytes], ...]
-# Method, target, and the fields that have a say.
-Asked = tuple[bytes, bytes, AskedFields]
 
-
-# Many answers have the same in one second.
-_told_lines = lru_cache(maxsize=1024)(field_lines)
-
-
-class Reply:
-    """An answer on the wire: ``head``, the request id, an empty line, the body.
+class Reply(Answered):
+    """An answer that may last.
 
     ``head`` is as it has to be until ``valid_until``. The body is made of ``segments`` of the
     stored one, which is not kept alive by this. Where they can be had from the store without a
@@ -44,17 +36,12 @@ class Reply:
         "_decided_until",
         "_is_dated",
         "_kept",
-        "asked",
-        "handling",
-        "head",
         "key",
-        "log_pieces",
         "pages",
         "pieces",
         "segments",
         "size",
         "slot",
-        "status",
         "stored",
         "valid_until",
         "version",
@@ -64,8 +51,7 @@ class Reply:
     def __init__(self, asked: Asked, key: str, recalled: Recalled, now: float) -> None:
         self.asked = asked
         self.key = key
-        # What its lines in the access log have in common, once there is one.
-        self.log_pieces: LinePieces | None = None
+        self.log_pieces = None
         self.status = recalled.head.status
         self.segments = recalled.head.segments
         found = recalled.found
@@ -89,18 +75,7 @@ class Reply:
         self.head = self._told(recalled.told, now)
 
     @property
-    def method(self) -> str:
-        """The method of the requests that it answers."""
-        return self.asked[0].decode("ascii")
-
-    @property
-    def path(self) -> str:
-        """Their target's path, percent-encoded."""
-        return self.asked[1].partition(b"?")[0].decode("ascii", "backslashreplace")
-
-    @property
     def lasts(self) -> bool:
-        """May it be given again?"""
         return self._kept is not None
 
     def last(self, found: Found) -> None:
@@ -118,7 +93,7 @@ class Reply:
     def _told(self, fields: Fields, now: float) -> bytes:
         """The head with the cache's fields of now."""
         date = b"" if self._is_dated else date_line(now)
-        return b"".join((self._before, _told_lines(fields), self._after, date, b"x-request-id: "))
+        return b"".join((self._before, told_lines(fields), self._after, date, b"x-request-id: "))
 
 
 def _pieces_of_body(recalled: Recalled) -> tuple[tuple[Piece, ...] | None, bool]:

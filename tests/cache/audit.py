@@ -30,7 +30,7 @@ def audit(store: SharedStore) -> None:
         _audit_maps(store, set(taken))
         assert blocks.free == plan.blocks - len(taken)
         assert store.entries == len(live) <= plan.entries
-        table = [found - 1 for found in held._index._table if found]
+        table = [found - 1 for found in held._index.table if found]
         assert sorted(table) == live
         for slot in live:
             key = held.key(slots.read(slot))

@@ -273,20 +273,83 @@ def in_put(times: int = 100) -> dict[str, Any]:
     return {"taken": cache.bytes}
 
 
+def _numbered(number: int, body: bytes) -> StoredResponse:
+    """Every part of its head says the number, and the number how long the head is."""
+    line = (b"n", b"%d" % number * (1 + number % 7))
+    return stored_response(
+        fields=(line, line), body=body, length=len(body), response_time=float(number)
+    )
+
+
+def changed(seconds: float = 4.0) -> dict[str, Any]:
+    """A child changes two entries all the time; what is read without the lock is never torn."""
+    cache = new_cache()
+    cache.put("touched", stored_response(), 1000, stale=50)
+
+    def work() -> None:
+        number = 0
+        held = cache.put("freshened", _numbered(0, b"body"), None)
+        while os.getppid() == parent:
+            number += 1
+            assert held is not None
+            held = cache.put("freshened", _numbered(number, held.value.body), None)
+            cache.touch("touched", 1000 + number)
+
+    parent = os.getpid()
+    child = fork(1, work)
+    told: set[float] = set()
+    torn = untold = 0
+    stop_at = time.monotonic() + seconds
+    while time.monotonic() < stop_at:
+        found = cache.sketch("freshened", 100)
+        if found is None:
+            untold += 1
+        else:
+            sketch, body = found
+            expected = _numbered(int(sketch.response_time), b"body")
+            lines = b"".join([b"%b: %b\r\n" % field for field in expected.fields])
+            torn += (sketch.lines, body) != (lines, b"body")
+            told.add(sketch.response_time)
+        deadlines = cache._shared.get(":1:touched", 0.0)
+        assert deadlines is not None
+        kept, fresh = deadlines.lifetime.kept_until, deadlines.lifetime.fresh_until
+        torn += abs(kept - fresh - 50) > 1e-6
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    audit(cache._shared)
+    return {"torn": torn, "told": len(told), "untold": untold}
+
+
 def purged() -> dict[str, Any]:
     """A child has a value decoded; what its parent removes it never gives out again."""
+    return _purged(lambda cache: cache.get("k"), lambda letter: letter)
+
+
+def purged_unlocked() -> dict[str, Any]:
+    """The same with responses of which it has nothing."""
+
+    def body(cache: MemoryCache) -> bytes | None:
+        found = cache.sketch("k", 100)
+        return None if found is None else found[1]
+
+    return _purged(body, lambda letter: stored_response(body=letter, length=1))
+
+
+def _purged(
+    look: Callable[[MemoryCache], bytes | None], value_of: Callable[[bytes], Any]
+) -> dict[str, Any]:
     cache = new_cache()
     ask, answer = os.pipe(), os.pipe()
 
     def work() -> None:
         while os.read(ask[0], 1) == b"?":
-            value = cache.get("k")
+            value = look(cache)
             os.write(answer[1], b"-" if value is None else value[:1])
 
     child = fork(1, work)
     seen = []
     for letter in "abcdefgh":
-        cache.set("k", letter.encode())
+        cache.set("k", value_of(letter.encode()))
         for _ in range(2):
             os.write(ask[1], b"?")
             seen.append(os.read(answer[0], 1).decode())
@@ -307,5 +370,12 @@ def purged() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    scenarios = {"together": together, "killed": killed, "in_put": in_put, "purged": purged}
+    scenarios = {
+        "together": together,
+        "killed": killed,
+        "in_put": in_put,
+        "purged": purged,
+        "purged_unlocked": purged_unlocked,
+        "changed": changed,
+    }
     sys.stdout.write(json.dumps(scenarios[sys.argv[1]]()))

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.cache.encoding import decode_head, encode_head
+from proxy.cache.encoding import decode_head, encode_head, sketch_head
 from proxy.core.freshness import Freshness
 from proxy.core.messages import StoredResponse
 from proxy.core.vary import Vary
+from proxy.server.wire import field_lines
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 SECONDS = st.floats(min_value=0, allow_nan=False)
@@ -71,6 +72,33 @@ def test_a_response_is_read_as_it_was_written(response: StoredResponse) -> None:
 def test_what_is_read_is_written_alike(response: StoredResponse) -> None:
     data = encode_head(response)
     assert encode_head(decode_head(data, None)) == data
+
+
+@given(RESPONSES)
+@example(SAMPLE)
+def test_a_sketch_says_what_the_response_does(response: StoredResponse) -> None:
+    sketch = sketch_head(encode_head(response))
+    assert sketch.status == response.status
+    assert sketch.length == response.length
+    assert sketch.varies == (response.vary is not None)
+    assert sketch.freshness == response.freshness
+    assert (sketch.initial_age, sketch.response_time) == (
+        response.initial_age,
+        response.response_time,
+    )
+    assert sketch.lines == field_lines(response.fields)
+
+
+@given(RESPONSES.filter(lambda response: response.fields), st.data())
+def test_fields_that_are_no_lines_are_refused(
+    response: StoredResponse, data: st.DataObject
+) -> None:
+    head = bytearray(encode_head(response))
+    at = len(head) - len(field_lines(response.fields))
+    name, value = response.fields[0]
+    head[at + len(name) + data.draw(st.sampled_from([0, 1, 2 + len(value), 3 + len(value)]))] ^= 1
+    with pytest.raises(ValueError, match="no lines in a stored response"):
+        decode_head(bytes(head), b"")
 
 
 def test_types_are_the_ones_written() -> None:
@@ -138,20 +166,20 @@ def test_a_damaged_head_is_read_or_refused(response: StoredResponse, data: st.Da
 @given(st.binary(max_size=300))
 def test_noise_is_read_or_refused(noise: bytes) -> None:
     read_or_refused(noise)
-    read_or_refused(b"S3PR\x01" + noise)
+    read_or_refused(b"S3PR\x02" + noise)
 
 
 @pytest.mark.parametrize(
     ("at", "value", "said"),
     [
         (0, b"X", "begins with b'X3PR'"),
-        (4, b"\x02", "version 2, not 1"),
+        (4, b"\x01", "version 1, not 2"),
         (5, b"\xff", "unknown flags 0xff"),
         (5, b"\x0e", "length of 4 that is said to be none"),
         (5, b"\x07", "Vary that is said to be none"),
         (6, b"\x00\x00", "no HTTP status: 0"),
         (8, b"\xff\xff", "no HTTP status: 200, 65535"),
-        (74, b"\xff\xff\xff\xff", "lengths do not fit"),
+        (74, b"\xff\xff\xff\xff", "fields do not fit"),
     ],
 )
 def test_what_is_wrong_with_a_head_is_said(at: int, value: bytes, said: str) -> None:

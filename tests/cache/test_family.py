@@ -47,6 +47,14 @@ def test_a_process_killed_while_it_stores_a_large_body_leaves_its_room() -> None
     assert 16_000_000 < scenario("in_put")["taken"] < 17_000_000
 
 
+def test_what_is_read_without_the_lock_is_of_one_moment() -> None:
+    report = scenario("changed")
+    assert report["told"] > 50
+    assert report["untold"] > 0
+    assert report["torn"] == 0
+
+
+@pytest.mark.parametrize("how", ["purged", "purged_unlocked"])
 @pytest.mark.parametrize("_again", range(3))
-def test_what_one_process_removes_no_other_gives_out(_again: int) -> None:
-    assert scenario("purged")["seen"] == "aa-bb-cc-dd-eeffgghh"
+def test_what_one_process_removes_no_other_gives_out(_again: int, how: str) -> None:
+    assert scenario(how)["seen"] == "aa-bb-cc-dd-eeffgghh"

@@ -118,6 +118,13 @@ def test_an_error_of_a_callers_leaves_all_as_it_was(cache: MemoryCache) -> None:
     assert cache.get("k") == 1
 
 
+@pytest.mark.parametrize("processes", [1, 8])
+def test_what_processes_hold_decoded_does_not_grow_with_the_store_for_ever(processes: int) -> None:
+    of_much, of_little = Plan.of(10**6, 16 << 30, processes), Plan.of(10**6, 256 << 20, processes)
+    assert of_much.local_bytes * processes == 64 << 20
+    assert of_little.local_bytes * processes == 32 << 20
+
+
 @pytest.mark.parametrize("entries", [1000, 100_000])
 def test_bookkeeping_is_small(new_cache: Callable[..., MemoryCache], entries: int) -> None:
     cache = new_cache("many", MAX_ENTRIES=entries, MAX_BYTES=1000 * entries)

@@ -16,10 +16,11 @@ from proxy.core.decision import (
     ServeStale,
     Validate,
     decide,
+    is_reusable,
     may_stand_in,
 )
 from proxy.core.freshness import Freshness
-from proxy.core.messages import Request
+from proxy.core.messages import Request, StoredResponse
 from proxy.core.vary import vary_of
 from tests.core.responses import NOW, asking, stored_response
 
@@ -30,6 +31,13 @@ NO_CACHE = stored_response(freshness=Freshness(100.0, no_cache=True))
 
 HIT, STALE, STALE_AS_ASKED = Hit(STORED), ServeStale(STORED, True), ServeStale(STORED, False)
 VALIDATE, RELOAD = Validate(STORED, Forward.STALE), Validate(STORED, Forward.REQUEST)
+
+
+@pytest.mark.parametrize("stored", [STORED, STRICT, NO_CACHE])
+@pytest.mark.parametrize("age", [0.0, 99.9, 100.0, 129.0, 131.0])
+def test_who_states_no_directives_gets_what_is_reusable(stored: StoredResponse, age: float) -> None:
+    hit = isinstance(decide(asking(), stored, NOW + age), Hit)
+    assert hit == is_reusable(stored.freshness, age)
 
 
 def test_nothing_stored() -> None:

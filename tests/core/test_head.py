@@ -9,7 +9,7 @@ import pytest
 from proxy.answer import from_memory
 from proxy.core.cache_status import CacheStatus, Forward, Handling
 from proxy.core.freshness import Freshness
-from proxy.core.head import answer, refusal
+from proxy.core.head import answer, of_whole, refusal
 from proxy.core.messages import EVERYTHING
 from proxy.core.preconditions import Conditions
 from proxy.core.ranges import ByteRange
@@ -32,6 +32,14 @@ def made(request: Request, stored: StoredResponse | None = None, handling: Handl
     names = [name for name, _ in head.fields]
     assert len(names) == len(set(names))
     return head
+
+
+@pytest.mark.parametrize("nosniff", [True, False])
+def test_a_whole_answer_is_the_stored_fields_then_its_own_then_the_caches(nosniff: bool) -> None:
+    stored = stored_response()
+    told = ((b"x-cache", b"HIT"),)
+    head = answer(asking(), stored, HIT, age=1.0, boundary="", nosniff=nosniff, told=told)
+    assert head.fields == (*stored.fields, *of_whole(10, nosniff=nosniff), *told)
 
 
 def body(head: Head) -> bytes:

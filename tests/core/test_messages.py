@@ -22,6 +22,25 @@ def test_a_request_without_anything_that_matters() -> None:
     assert read((b"user-agent", b"x"), (b"cookie", b"y")) == Request("GET", "key")
 
 
+@pytest.mark.parametrize(
+    ("field", "is_plain"),
+    [
+        ((b"user-agent", b"x"), True),
+        ((b"accept", b"text/html"), True),
+        ((b"if-match", b'"a"'), False),
+        ((b"if-none-match", b'"a"'), False),
+        ((b"if-modified-since", b"x"), False),
+        ((b"if-unmodified-since", b"x"), False),
+        ((b"cache-control", b"max-age=1"), False),
+        ((b"pragma", b"no-cache"), False),
+        ((b"range", b"bytes=0-1"), False),
+    ],
+)
+def test_what_makes_an_answer_one_of_its_own(field: tuple[bytes, bytes], is_plain: bool) -> None:
+    assert read(field).is_plain == is_plain
+    assert not Request.from_fields("HEAD", "key", (field,)).is_plain
+
+
 def test_every_field_that_matters() -> None:
     request = read(
         (b"if-match", b'"a"'),

@@ -9,9 +9,11 @@ from weakref import ref
 
 import pytest
 
+from proxy.cache.seen import Seen
 from proxy.core.http_date import format_http_date
 from proxy.core.messages import Request
 from proxy.purge import Purge
+from proxy.server.answered import PlainReply
 from proxy.server.fast_door import Body, FastDoor, Unanswered
 from proxy.server.framing import MAX_HEAD_BYTES
 from proxy.server.page_pipe import Pages
@@ -119,6 +121,39 @@ async def test_each_moment_it_says_what_the_gateway_says(
             status, head, body = as_the_gateway_says(proxy, *fields)
             assert (found[0], found[2]) == (status, body)
             assert found[1].partition(b"\r\n")[2] == head
+
+
+@pytest.mark.parametrize(
+    ("size", "fields", "is_plain"),
+    [
+        (10, {}, True),
+        (0, {}, True),
+        (16 * 1024 - 1, {}, True),
+        (16 * 1024, {}, False),
+        (10, {"Cache-Control": "max-age=10, no-cache"}, None),
+        (10, {"Vary": "Accept"}, None),
+    ],
+)
+async def test_the_first_answer_is_the_one_that_lasts(
+    proxy: Proxy, origin: ScriptedOrigin, size: int, fields: dict[str, str], is_plain: bool | None
+) -> None:
+    origin.on("k", respond(200, b"x" * size, FIELDS | fields))
+    await proxy.get("k")
+    door = FastDoor(proxy.gateway, "")
+    for advance in (0.0, 0.7, 9.2, 0.2):
+        proxy.clock.advance(advance)
+        door._seen = Seen()
+        first, again = asked(door), asked(door)
+        assert first == again
+        assert (first is None) == (is_plain is None or proxy.clock.now >= 1_700_000_010)
+    await proxy.purge("k")
+    await proxy.get("k")
+    for number in range(3):
+        found = door.answer(b"GET", b"/k?%d" % number, [], [])
+        assert is_plain is None or isinstance(found, tuple)
+        if isinstance(found, tuple):
+            assert isinstance(found[0], PlainReply) == is_plain
+    assert not door._heads
 
 
 async def test_an_age_counts_the_seconds(door: FastDoor, proxy: Proxy) -> None:

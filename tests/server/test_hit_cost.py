@@ -94,6 +94,20 @@ def cost_of_a_known_head(front: Front) -> Counter[str]:
     return counts
 
 
+def cost_of_a_known_rest(front: Front) -> Counter[str]:
+    protocol, transport = connected(front)
+    protocol.data_received(HEAD)
+    costs = []
+    for number in range(5):
+        head = HEAD.replace(b"/k", b"/k?%d" % number)
+        with counting() as counts:
+            protocol.data_received(head)
+        costs.append(counts)
+    assert len(transport.packets) == 6
+    protocol.connection_lost(None)
+    return min(costs, key=Counter.total)
+
+
 def lines() -> AccessLines:
     handler = LineHandler(io.StringIO())
     formatter = JsonLines()
@@ -110,6 +124,11 @@ def bounds(steps: int) -> range:
 async def test_a_known_head(door: FastDoor) -> None:
     counts = cost_of_a_known_head(Front(door, Clients(conf.config()), None, False, None))
     assert counts.total() in bounds(54), counts
+
+
+async def test_a_head_of_which_all_but_the_first_line_is_known(door: FastDoor) -> None:
+    counts = cost_of_a_known_rest(Front(door, Clients(conf.config()), None, False, None))
+    assert counts.total() in bounds(228), counts
 
 
 async def test_a_known_head_with_its_access_line(door: FastDoor) -> None:
