@@ -32,6 +32,7 @@ _SHORT_RUN = 16
 # skipped.
 _MOST_COMPARED = 1 << 12
 _MOST_SKIPPED = 32
+_MOST_WINDOWS = 2
 
 # Pages are taken so many at once for things that share them, while there are plenty: fewer of them
 # end where the next begins.
@@ -92,7 +93,7 @@ class BlockMap:
         start = self._run_among_freed(count)
         if start < 0:
             start = self._run(count)
-        if start < 0 and not self._has_many_free(count):
+        if start < 0 and (count <= _SHORT_RUN or not self._has_many_free(count)):
             start = self._run_of_more(count)
         if start < 0:
             return None
@@ -155,6 +156,7 @@ class BlockMap:
         if run is None:
             return -1
         self._free(run.first * PAGE_BLOCKS, run.pages * PAGE_BLOCKS)
+        self._header[_HINT] = run.first * PAGE_BLOCKS + count
         return run.first * PAGE_BLOCKS
 
     def _has_many_free(self, count: int) -> bool:
@@ -188,17 +190,26 @@ class BlockMap:
         """The first block of a free run, from where the last one was looked for on; or -1."""
         if count > self._header[_FREE_BLOCKS]:
             return -1
-        begin = self._map_at + self._header[_HINT]
-        if begin + count > self._map_end:
-            begin = self._map_at
-        if count <= _SHORT_RUN:
-            end = min(begin + _MOST_COMPARED, self._map_end)
-            found = self._map.find(_FREE * count, begin, end)
-        else:
-            found, end = self._long_run(begin, count)
-        # The next one goes on from there.
-        self._header[_HINT] = (end if found < 0 else found + count) - self._map_at
-        return found - self._map_at if found >= 0 else -1
+        for _ in range(_MOST_WINDOWS):
+            begin = self._map_at + self._header[_HINT]
+            if count <= _SHORT_RUN:
+                end = min(begin + _MOST_COMPARED, self._map_end)
+                found = self._map.find(_FREE * count, begin, end)
+            else:
+                found, end = self._long_run(begin, count)
+            if found >= 0:
+                self._header[_HINT] = found + count - self._map_at
+                return found - self._map_at
+            self._header[_HINT] = self._shared_from(end - self._map_at)
+        return -1
+
+    def _shared_from(self, block: int) -> int:
+        """The next block, from this on and then from the first, in a page that is shared."""
+        page = self._pages.shared_from(min(block // PAGE_BLOCKS, self._pages.count))
+        if page < 0:
+            # There is only what is behind the last page.
+            page = self._pages.count
+        return page * PAGE_BLOCKS
 
     def _long_run(self, begin: int, count: int) -> tuple[int, int]:
         """Where it begins, or -1, and up to where was looked."""

@@ -29,7 +29,7 @@ NO_BODY = 2**64 - 1
 
 # How many more are removed than there has to be room for, so that a large body is in one piece, or
 # at least in pages: those that come next find what they leave.
-_TRIES_FOR_ONE_RUN, _TRIES_FOR_PAGES = 4, 36
+_TRIES_FOR_ONE_RUN, _TRIES_FOR_PAGES = 2, 34
 
 _HASH_MASK = 2**64 - 1
 

@@ -66,6 +66,13 @@ class PageMap:
         """How many have blocks of many things."""
         return self._header[_SHARED_PAGES]
 
+    def shared_from(self, page: int) -> int:
+        """The next one, from this on and then from the first, that is shared; -1 if none is."""
+        found = self._map.find(SHARED, self._at + page, self._end)
+        if found < 0:
+            found = self._map.find(SHARED, self._at, self._end)
+        return found - self._at if found >= 0 else -1
+
     def all_shared(self) -> Iterator[int]:
         """Those that have blocks of many things."""
         at = self._map.find(SHARED, self._at, self._end)
