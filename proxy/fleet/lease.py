@@ -1,4 +1,9 @@
-"""One origin request in the fleet for a key: who holds its lease asks, others wait for the tier."""
+"""One origin request in the fleet for a key: who holds its lease asks, others wait for the tier.
+
+A lease is short, and renewed for as long as its holder asks. So what nobody works on does not keep
+others waiting: the lease of a holder that died; one that could not be released; and one that Redis
+writes down late, when the call that was to take it has long been given up.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +25,12 @@ if TYPE_CHECKING:
     from proxy.fleet.guard import Guard
     from proxy.fleet.second_tier import SecondTier
 
-# A holder that died costs those who wait no more than this; nobody waits longer for one holder,
-# nor for more than two.
+# So long a lease is renewed: nobody waits longer for one holder, nor for more than two.
 LEASE_SECONDS = 5
+# What a lease that is not renewed costs those who wait. Whole seconds, as caches count them.
+LAPSE_SECONDS = 1
+# Most origin requests take less, and cost no renewal.
+_RENEW_SECONDS = 0.25
 # A lease that is over is seen to be so a little later.
 _SEEN_SECONDS = 0.5
 # For so long after a response that is not for the tier nobody waits for the next of its kind.
@@ -34,10 +42,11 @@ _NO_USE = b"no use"
 class Lease:
     """Leave to ask the origin; release() is called once it is known what came of that."""
 
-    def __init__(self, leases: Leases, name: str | None, ends: float) -> None:
+    def __init__(self, leases: Leases, name: str | None, taken: float, lapses: float) -> None:
+        self.taken = taken
+        self.lapses = lapses
         self._leases = leases
         self._name = name
-        self._ends = ends
 
     @property
     def held(self) -> bool:
@@ -48,11 +57,15 @@ class Lease:
         """Let go who waits: the response is in the tier, or it will not be. Raises nothing."""
         name, self._name = self._name, None
         if name is not None:
-            await self._leases.release(name, self._ends, stored=stored)
+            await self._leases.release(self, name, stored=stored)
 
 
 class Leases:
-    """The leases of one tier, in the same cache."""
+    """The leases of one tier, in the same cache.
+
+    ``seconds`` is for how long one is renewed, ``lapse`` how long it lasts otherwise; that has to
+    be more than the guard's bound.
+    """
 
     def __init__(
         self,
@@ -61,13 +74,25 @@ class Leases:
         tier: SecondTier,
         *,
         seconds: int = LEASE_SECONDS,
+        lapse: int = LAPSE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cache = cache
         self._guard = guard
         self._tier = tier
         self._seconds = seconds
+        self._lapse = lapse
         self._clock = clock
+        self._held: dict[Lease, str] = {}
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def aclose(self) -> None:
+        """Renew no lease any more."""
+        self._held.clear()
+        task, self._renewing = self._renewing, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
 
     async def take(
         self, key: str, useful: Callable[[StoredResponse], bool] = lambda _: True
@@ -77,6 +102,10 @@ class Leases:
         Waits for another's lease to end, for as long as one lasts at most. ``useful``: is what
         the tier has what is waited for? Raises nothing: without Redis everyone has a lease.
         """
+        if not self._tier.readable:
+            # What others bring could not be had from there.
+            metrics.leases["unavailable"].inc()
+            return self.void()
         name = self._tier.lease_name_of(key)
         began = self._clock()
         try:
@@ -89,9 +118,10 @@ class Leases:
             metrics.lease_wait.observe(waited)
         return found
 
-    async def release(self, name: str, ends: float, *, stored: bool) -> None:
+    async def release(self, lease: Lease, name: str, *, stored: bool) -> None:
         """See Lease.release()."""
-        if self._clock() > ends - self._guard.bound:
+        self._held.pop(lease, None)
+        if self._clock() > lease.lapses - self._guard.bound:
             return  # it may be another's by the time the answer comes
         try:
             if stored:
@@ -101,7 +131,7 @@ class Leases:
                     lambda: self._cache.aset(name, _NO_USE, timeout=_NO_USE_SECONDS)
                 )
         except FleetUnavailableError:
-            return  # it ends by itself
+            return  # it lapses
 
     async def _take(
         self, key: str, name: str, useful: Callable[[StoredResponse], bool], began: float
@@ -112,14 +142,15 @@ class Leases:
             token = secrets.token_bytes(16)
             asked = self._clock()
             added = await self._guard.write(
-                lambda token=token: self._cache.aadd(name, token, timeout=self._seconds)  # type: ignore[misc]
+                lambda token=token: self._cache.aadd(name, token, timeout=self._lapse)  # type: ignore[misc]
             )
             if added:
-                lease = Lease(self, name, asked + self._seconds)
+                lease = Lease(self, name, asked, asked + self._lapse)
                 # The holder before may have stored since the tier was looked into.
                 response = await self._tier.get(key)
                 if response is None or not useful(response):
                     metrics.leases["taken"].inc()
+                    self._hold(lease, name)
                     return lease
                 await lease.release(stored=True)
                 metrics.leases["shared"].inc()
@@ -146,4 +177,31 @@ class Leases:
 
     def void(self) -> Lease:
         """A lease that keeps nobody waiting."""
-        return Lease(self, None, 0.0)
+        return Lease(self, None, 0.0, 0.0)
+
+    def _hold(self, lease: Lease, name: str) -> None:
+        self._held[lease] = name
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.create_task(self._renew_held(), name="fleet leases")
+
+    async def _renew_held(self) -> None:
+        while self._held:
+            await asyncio.sleep(_RENEW_SECONDS)
+            now = self._clock()
+            due = [
+                self._renew(lease, name, now)
+                for lease, name in self._held.items()
+                if now >= lease.taken + _RENEW_SECONDS
+            ]
+            await asyncio.gather(*due)
+
+    async def _renew(self, lease: Lease, name: str, now: float) -> None:
+        lapses = now + self._lapse
+        if lapses > lease.taken + self._seconds or now > lease.lapses - self._guard.bound:
+            self._held.pop(lease, None)  # it has had its time, or may be another's by now
+            return
+        try:
+            renewed = await self._guard.call(lambda: self._cache.atouch(name, self._lapse))
+        except FleetUnavailableError:
+            return  # it is tried again
+        lease.lapses = lapses if renewed else now

@@ -73,6 +73,11 @@ class SecondTier:
         """To be taken when a fetch from the origin begins, and given to put()."""
         return self._rules.mark
 
+    @property
+    def readable(self) -> bool:
+        """Is it known what purges forbid, and how old what is there has become?"""
+        return self._rules.current and self._clock.now() is not None
+
     def name_of(self, key: str) -> str:
         """The cache key of an S3 key; memcached takes it too."""
         return f"{self._namespace}.{hashlib.sha256(key.encode()).hexdigest()[:40]}"
@@ -87,7 +92,7 @@ class SecondTier:
 
     async def get(self, key: str) -> StoredResponse | None:
         """The response under an S3 key, as old as it is; it may be stale or need validation."""
-        if not self._rules.current or self._clock.now() is None or self._guard.breaker.rests:
+        if not self.readable or self._guard.breaker.rests:
             metrics.reads["skipped"].inc()
             return None
         try:

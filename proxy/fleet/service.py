@@ -15,11 +15,12 @@ from django.core.cache import caches
 from proxy import conf
 from proxy.fleet import metrics
 from proxy.fleet.breaker import Breaker, State
+from proxy.fleet.cache import RedisCache
 from proxy.fleet.clients import close_clients
 from proxy.fleet.clock import FleetClock
 from proxy.fleet.errors import host_of
 from proxy.fleet.guard import Guard
-from proxy.fleet.lease import Leases
+from proxy.fleet.lease import LAPSE_SECONDS, Leases
 from proxy.fleet.purge_rules import PurgeRules
 from proxy.fleet.purge_stream import PurgeStream
 from proxy.fleet.second_tier import SecondTier, namespace_of
@@ -79,7 +80,8 @@ class Fleet:
         return f"unreachable since {_moment(lost_since)}, waiting up to {START_SECONDS:g} s for it"
 
     async def aclose(self) -> None:
-        """Stop following the stream."""
+        """Stop following the stream, and renewing leases."""
+        await self.leases.aclose()
         await self.stream.aclose()
 
 
@@ -119,7 +121,9 @@ def open_fleet(
         mistrust=mistrust,
         position=position,
     )
-    fleet = Fleet(tier, Leases(cache, guard(), tier), rules, stream)
+    # Memcached counts whole ticks of its clock: of what is to last a second nothing may be left.
+    lapse = LAPSE_SECONDS if isinstance(cache, RedisCache) else LAPSE_SECONDS + 1
+    fleet = Fleet(tier, Leases(cache, guard(), tier, lapse=lapse), rules, stream)
     _fleets[asyncio.get_running_loop()] = fleet
     stream.start()
     return fleet

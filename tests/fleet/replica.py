@@ -43,6 +43,7 @@ class Replica:
         bound: float = 1.0,
         position: Position | None = None,
         lease: int = 5,
+        lapse: int = 3,
         cache: BaseCache | None = None,
         store: Store | None = None,
     ) -> None:
@@ -56,7 +57,7 @@ class Replica:
         self.tier = SecondTier(
             cache, self.guard, self.rules, self.clock, namespace="test", most_bytes=2**24
         )
-        self.leases = Leases(cache, self.guard, self.tier, seconds=lease)
+        self.leases = Leases(cache, self.guard, self.tier, seconds=lease, lapse=lapse)
         self.stream = PurgeStream(
             url,
             "test",
@@ -92,6 +93,7 @@ async def joined(url: str, **options: object) -> AsyncIterator[Replica]:
         await until(lambda: replica.stream.following)
         yield replica
     finally:
+        await replica.leases.aclose()
         await replica.stream.aclose()
         _joined.discard(replica)
         if not _joined:

@@ -21,6 +21,28 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def lease_name(replica: Replica) -> str:
+    """What Redis has the lease of "k" as."""
+    return f":1:{replica.tier.lease_name_of('k')}"
+
+
+def holder_exists(valkey: ValkeySite, replica: Replica) -> bool:
+    """Does anybody hold the lease of "k", as far as Redis knows?"""
+    return bool(valkey.command("EXISTS", lease_name(replica)))
+
+
+async def seconds_to_take(replica: Replica) -> float:
+    """Seconds until it has leave to ask for "k"."""
+    began = time.monotonic()
+    assert isinstance(await replica.leases.take("k"), Lease)
+    return time.monotonic() - began
+
+
+async def connect(replica: Replica) -> None:
+    """It has connections at rest, so that the next call is written at once."""
+    await asyncio.gather(*(replica.tier.get("another") for _ in range(3)))
+
+
 async def test_one_asks_and_the_others_get_what_it_got(valkey: ValkeySite) -> None:
     async with joined(valkey.url) as one, joined(valkey.url) as other:
         lease = await one.leases.take("k")
@@ -49,12 +71,71 @@ async def test_who_waits_is_let_go_when_the_response_is_not_for_the_tier(
         assert time.monotonic() - began < 1.0
 
 
-async def test_a_dead_holder_costs_no_more_than_its_lease(valkey: ValkeySite) -> None:
-    async with joined(valkey.url, lease=1) as dead, joined(valkey.url, lease=1) as other:
+async def test_a_dead_holder_costs_no_more_than_what_a_lease_lasts_unrenewed(
+    valkey: ValkeySite,
+) -> None:
+    async with joined(valkey.url, lapse=1) as dead, joined(valkey.url) as other:
         assert isinstance(await dead.leases.take("k"), Lease)
-        began = time.monotonic()
+        await dead.leases.aclose()
+        assert 0.5 < await seconds_to_take(other) < 2.5
+
+
+async def test_a_holder_that_lives_keeps_others_waiting(valkey: ValkeySite) -> None:
+    async with joined(valkey.url, bound=0.25, lapse=2) as slow, joined(valkey.url) as other:
+        lease = await slow.leases.take("k")
+        assert isinstance(lease, Lease)
+        waiting = asyncio.create_task(other.leases.take("k"))
+        # Longer than an unrenewed lease lasts.
+        await asyncio.sleep(3.0)
+        assert not waiting.done()
+        assert await slow.tier.put("k", response(b"once"), slow.tier.mark)
+        await lease.release(stored=True)
+        assert isinstance(await waiting, StoredResponse)
+
+
+async def test_a_holder_that_takes_too_long_is_waited_for_no_more(valkey: ValkeySite) -> None:
+    async with joined(valkey.url, bound=0.25, lease=2, lapse=1) as slow, joined(valkey.url) as two:
+        assert isinstance(await slow.leases.take("k"), Lease)
+        assert 1.2 < await seconds_to_take(two) < 4.0
+
+
+async def test_a_lease_that_is_written_after_it_was_given_up_keeps_nobody_waiting_for_long(
+    own_valkey: ValkeySite,
+) -> None:
+    async with joined(own_valkey.url, bound=0.25, lapse=1) as one, joined(own_valkey.url) as other:
+        await connect(one)
+        own_valkey.pause()
+        given_up = await one.leases.take("k")
+        own_valkey.resume()
+        assert isinstance(given_up, Lease)
+        assert not given_up.held
+        await until(lambda: holder_exists(own_valkey, one))
+        assert await seconds_to_take(other) < 2.5
+
+
+async def test_a_release_that_redis_is_not_told_of_keeps_nobody_waiting_for_long(
+    valkey: ValkeySite,
+) -> None:
+    async with joined(valkey.url, bound=0.25, lapse=1) as one, joined(valkey.url) as other:
+        lease = await one.leases.take("k")
+        assert isinstance(lease, Lease)
+        one.guard.breaker.failed("gone")
+        await lease.release(stored=False)
+        assert holder_exists(valkey, one)
+        assert await seconds_to_take(other) < 2.5
+
+
+async def test_who_may_not_read_the_tier_neither_takes_a_lease_nor_waits_for_one(
+    valkey: ValkeySite,
+) -> None:
+    async with joined(valkey.url) as detached, joined(valkey.url) as other:
+        detached.rules.current = False
+        found = await detached.leases.take("k")
+        assert isinstance(found, Lease)
+        assert not found.held
+        assert not holder_exists(valkey, detached)
         assert isinstance(await other.leases.take("k"), Lease)
-        assert 0.5 < time.monotonic() - began < 2.0
+        assert await seconds_to_take(detached) < 1.0
 
 
 async def test_what_is_of_no_use_is_not_waited_for_again(valkey: ValkeySite) -> None:
@@ -68,15 +149,30 @@ async def test_what_is_of_no_use_is_not_waited_for_again(valkey: ValkeySite) -> 
 async def test_a_lease_that_has_ended_is_not_taken_from_the_next_holder(
     valkey: ValkeySite,
 ) -> None:
-    async with joined(valkey.url, lease=1) as slow, joined(valkey.url, lease=1) as other:
+    async with (
+        joined(valkey.url, bound=0.25, lease=1, lapse=1) as slow,
+        joined(valkey.url, lapse=3) as other,
+    ):
         first = await slow.leases.take("k")
         assert isinstance(first, Lease)
         second = await other.leases.take("k")
         while isinstance(second, Lease) and not second.held:
             second = await other.leases.take("k")
         await first.release(stored=True)
-        name = f":1:{slow.tier.name_of('k')}.lease"
-        assert valkey.command("EXISTS", name) == 1
+        assert holder_exists(valkey, slow)
+
+
+async def test_a_lease_that_redis_forgot_is_not_taken_from_the_next_holder(
+    valkey: ValkeySite,
+) -> None:
+    async with joined(valkey.url) as one, joined(valkey.url) as other:
+        first = await one.leases.take("k")
+        assert isinstance(first, Lease)
+        valkey.command("DEL", lease_name(one))
+        await until(lambda: first.lapses <= time.monotonic(), 2.0)
+        assert isinstance(await other.leases.take("k"), Lease)
+        await first.release(stored=True)
+        assert holder_exists(valkey, one)
 
 
 async def test_without_redis_everyone_may_ask(own_valkey: ValkeySite) -> None:
@@ -160,4 +256,4 @@ async def test_the_lease_is_over_when_the_tier_has_it_already(valkey: ValkeySite
     async with joined(valkey.url) as one:
         assert await one.tier.put("k", response(), one.tier.mark)
         assert isinstance(await one.leases.take("k"), StoredResponse)
-        await until(lambda: valkey.command("EXISTS", f":1:{one.tier.name_of('k')}.lease") == 0)
+        await until(lambda: not holder_exists(valkey, one))
