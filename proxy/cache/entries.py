@@ -199,8 +199,9 @@ class Entries:
         self.header[layout.RESETS] += 1
         self.header[layout.ENTRIES] = 0
         self.header[layout.PINNED] = sum(extent.blocks for extent in rooms.values())
-        self.blocks.reset(list(rooms.values()))
+        # Who reads without the lock has to find the versions gone before what is read goes.
         self.slots.reset(rooms)
+        self.blocks.reset(list(rooms.values()))
         for slot, pins in Counter(slot for slot, _ in held).items():
             self.slots.pins[slot] = pins
         self._index.reset()
