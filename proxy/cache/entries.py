@@ -134,7 +134,7 @@ class Entries:
         while (extents := self._extents(text, body, needed, care)) is None:
             if self.blocks.free >= needed:
                 tries += 1
-                care = _care_after(tries)
+                care = _care_after(tries) if self.blocks.free < 2 * needed else Care.NONE
             if not self.evict("bytes"):
                 if care is Care.NONE:
                     return None

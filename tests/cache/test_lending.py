@@ -86,6 +86,39 @@ def test_what_is_in_the_pipe_outlasts_what_was_stored(store: SharedStore, ending
     audit(store)
 
 
+@pytest.mark.parametrize("ending", ["removed", "replaced", "all removed", "damaged"])
+@pytest.mark.parametrize("size", [100, 100_000])
+def test_nothing_is_current_any_more_when_its_pages_go(
+    store: SharedStore, size: int, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = b"a" * size
+    placed = put(store, "k", body)
+    assert placed.body_place is not None
+    pieces, renew = placed.body_place.pieces, store.memory.renew
+    read_meanwhile = [store.read(placed.slot, placed.version, pieces)]
+
+    def read_and_renew(offset: int, count: int) -> None:
+        renew(offset, count)
+        # As another process may, which does not ask for the lock.
+        read_meanwhile.append(store.read(placed.slot, placed.version, pieces))
+
+    monkeypatch.setattr(store.memory, "renew", read_and_renew)
+    if ending == "removed":
+        store.remove("k")
+    elif ending == "replaced":
+        put(store, "k", b"b" * size)
+    elif ending == "all removed":
+        store.clear()
+    else:
+        with pytest.raises(KeyError), store.memory:
+            raise KeyError
+        # Whoever comes next makes it sound again.
+        assert store.look("k", 0) is None
+    assert read_meanwhile[0] == body
+    assert set(read_meanwhile[1:]) <= {None}
+    assert len(read_meanwhile) > 1 or (size == 100 and ending in {"removed", "replaced"})
+
+
 def test_its_room_is_used_again_when_it_is_removed(store: SharedStore) -> None:
     placed = put(store, "k", b"a" * 100_000)
     for number in itertools.count():
