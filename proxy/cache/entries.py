@@ -30,6 +30,8 @@ NO_BODY = 2**64 - 1
 # How many more are removed than there has to be room for, so that a large body is in one piece, or
 # at least in pages: those that come next find what they leave.
 _TRIES_FOR_ONE_RUN, _TRIES_FOR_PAGES = 2, 34
+# Not where so much is free already: a part of all blocks, or of what is needed twice.
+_UNUSED_PART = 32
 
 _HASH_MASK = 2**64 - 1
 
@@ -131,10 +133,11 @@ class Entries:
             return None
         self.make_room_for_one()
         care, tries = Care.ONE_RUN, 0
+        enough = max(2 * needed, self.plan.blocks // _UNUSED_PART)
         while (extents := self._extents(text, body, needed, care)) is None:
             if self.blocks.free >= needed:
                 tries += 1
-                care = _care_after(tries) if self.blocks.free < 2 * needed else Care.NONE
+                care = _care_after(tries) if self.blocks.free < enough else Care.NONE
             if not self.evict("bytes"):
                 if care is Care.NONE:
                     return None

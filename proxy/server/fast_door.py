@@ -235,8 +235,10 @@ class FastDoor:
         now = self._now()
         if now >= reply.valid_until and not reply.retell(self._memory, now):
             return None
-        if reply.pages is not None:
-            return reply.pages
+        return self.contents(reply) if reply.pages is None else reply.pages
+
+    def contents(self, reply: Reply) -> bytes | memoryview | None:
+        """A reply's body as bytes; None where its room is another's by now."""
         stored = reply.stored()
         if stored is None:
             pieces = reply.pieces
@@ -248,9 +250,16 @@ class FastDoor:
         body = stored.body or b""
         return body if reply.whole else from_memory(reply.segments, body)
 
-    def read(self, pages: Pages) -> bytes | None:
-        """A copy of what is in pages; None where they are another's by now."""
-        return self._read(pages.slot, pages.version, pages.pieces)
+    def rest(self, reply: Reply, unsent: bytes) -> bytes | memoryview:
+        """The end of a reply that the client did not take at once, to be kept until it does.
+
+        The same bytes; of a body in hand, so that many slow clients do not have a copy each.
+        """
+        stored = reply.stored() or self._stored_again(reply)
+        if stored is None or stored.body is None:
+            return unsent
+        body = memoryview(from_memory(reply.segments, stored.body))
+        return body[-len(unsent) :] if len(unsent) <= len(body) else unsent
 
     def _stored_again(self, reply: Reply) -> StoredResponse | None:
         """The response that nobody kept in hand since a reply was last sent."""

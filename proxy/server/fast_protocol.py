@@ -14,6 +14,7 @@ from proxy.server.fast_door import Unanswered
 from proxy.server.front import Front
 from proxy.server.page_pipe import Pages
 from proxy.server.protocol import HttpProtocol
+from proxy.server.reply import Reply
 from proxy.server.tcp import descriptor_of, resets_of
 from proxy.server.wire import JOINED_BYTES
 
@@ -220,6 +221,7 @@ class FastProtocol(HttpProtocol):
         return True
 
     def _send_pages(self, front: Front, reply: Answered, pages: Pages, request_id: bytes) -> bool:
+        assert isinstance(reply, Reply)
         pipe, descriptor = front.pipe, self._descriptor
         if (
             pipe is None
@@ -228,14 +230,14 @@ class FastProtocol(HttpProtocol):
             # What is sent past the transport must not overtake what it has.
             or self.transport.get_write_buffer_size()
         ):
-            copied = front.door.read(pages)
-            return copied is not None and self._send(front, reply, copied, request_id)
+            contents = front.door.contents(reply)
+            return contents is not None and self._send(front, reply, contents, request_id)
         if not pipe.fill(b"".join((reply.head, request_id, b"\r\n\r\n")), pages):
             return False
         self._count(pages.size)
-        rest = pipe.send(descriptor)
-        if rest:
-            self.transport.write(rest)
+        unsent = pipe.send(descriptor)
+        if unsent:
+            self.transport.write(front.door.rest(reply, unsent))
         return True
 
     def _count(self, size: int) -> None:

@@ -13,11 +13,12 @@ from proxy.cache.seen import Seen
 from proxy.core.http_date import format_http_date
 from proxy.core.messages import Request
 from proxy.purge import Purge
-from proxy.server.answered import PlainReply
+from proxy.server.answered import Answered, PlainReply
 from proxy.server.fast_door import Body, FastDoor, Unanswered
 from proxy.server.framing import MAX_HEAD_BYTES
 from proxy.server.page_pipe import Pages
 from proxy.server.protocol import LOOKED_AT
+from proxy.server.reply import Reply
 from tests.gateway.subject import Proxy
 from tests.origins import ScriptedOrigin, conditional, respond
 
@@ -48,12 +49,17 @@ def asked(
     if found is None or isinstance(found, Unanswered):
         return None
     reply, body = found
-    return reply.status, reply.head, contents(door, body)
+    return reply.status, reply.head, contents(door, reply, body)
 
 
-def contents(door: FastDoor, body: Body) -> bytes:
-    whole = door.read(body) if isinstance(body, Pages) else body
-    assert whole is not None
+def contents(door: FastDoor, reply: Answered, body: Body) -> bytes:
+    whole: bytes | memoryview | None
+    if isinstance(body, Pages):
+        assert isinstance(reply, Reply)
+        whole = door.contents(reply)
+        assert whole is not None
+    else:
+        whole = body
     return bytes(whole)
 
 
@@ -280,7 +286,7 @@ async def test_of_a_known_rest_only_the_first_line_is_read(
             found = door.answer_head(method + b" /other HTTP/1.1\r\n" + REST)
             assert found is not None
             reply, sent, lines = found
-            assert (reply.status, contents(door, sent), lines) == (200, body, (b"line",))
+            assert (reply.status, contents(door, reply, sent), lines) == (200, body, (b"line",))
             assert (reply.method, reply.path) == (method.decode(), "/other")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import select
 import ssl
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from tests.origins import respond
 from tests.raw_http import RawConnection
 from tests.server.conversation import eventually, request
 from tests.server.in_process import listening
+from tests.server.process_state import resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,3 +180,21 @@ def test_a_client_that_leaves_in_the_middle_harms_nobody(warm: Served, raw: Open
     for _ in range(5):
         client.send(request("/a"))
         assert client.read_response().body == body_of("a")
+
+
+def test_those_who_are_slow_with_the_same_body_share_it(warm: Served, raw: OpenRaw) -> None:
+    def all_ask(count: int) -> list[RawConnection]:
+        clients = [raw(warm.port, receive_buffer=4096) for _ in range(count)]
+        for client in clients:
+            # One after the other, and more than the kernel keeps for who reads nothing.
+            for _ in range(25):
+                client.send(request("/a"))
+                select.select([], [], [], 0.001)
+            assert client.sock.recv(1) == b"H"
+        return clients
+
+    first = all_ask(5)
+    before = resident_bytes(warm)
+    more = all_ask(40)
+    assert resident_bytes(warm) - before < 3.5 * SIZE
+    assert len(first + more) == 45
