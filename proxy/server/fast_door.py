@@ -241,6 +241,9 @@ class FastDoor:
         """A reply's body as bytes; None where its room is another's by now."""
         stored = reply.stored()
         if stored is None:
+            under_way = reply.under_way()
+            if under_way is not None:
+                return under_way
             pieces = reply.pieces
             if pieces is not None and (reply.size <= _SMALL_BODY_BYTES or self._turn()):
                 return self._read(reply.slot, reply.version, pieces)
@@ -248,7 +251,11 @@ class FastDoor:
             if stored is None:
                 return None
         body = stored.body or b""
-        return body if reply.whole else from_memory(reply.segments, body)
+        if not reply.whole:
+            body = from_memory(reply.segments, body)
+        if isinstance(body, memoryview):
+            reply.under_way = ref(body)
+        return body
 
     def rest(self, reply: Reply, unsent: bytes) -> bytes | memoryview:
         """The end of a reply that the client did not take at once, to be kept until it does.

@@ -14,7 +14,7 @@ from proxy.server.page_pipe import Pages
 from proxy.server.wire import JOINED_BYTES, date_line, field_lines, status_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from proxy.core.messages import Fields, StoredResponse
     from proxy.memory import Memory, Recalled
@@ -43,6 +43,7 @@ class Reply(Answered):
         "size",
         "slot",
         "stored",
+        "under_way",
         "valid_until",
         "version",
         "whole",
@@ -59,6 +60,8 @@ class Reply(Answered):
         self.whole = recalled.body is found.response.body
         self.handling = recalled.handling
         self.stored = ref(found.response)
+        # A view of a large body that some transport still has, which saves making another.
+        self.under_way: Callable[[], memoryview | None] = _nothing
         # Once it is to last: what a new head is made of.
         self._kept: StoredResponse | None = None
         self.slot, self.version = found.slot, found.version
@@ -94,6 +97,10 @@ class Reply(Answered):
         """The head with the cache's fields of now."""
         date = b"" if self._is_dated else date_line(now)
         return b"".join((self._before, told_lines(fields), self._after, date, b"x-request-id: "))
+
+
+def _nothing() -> None:
+    return None
 
 
 def _pieces_of_body(recalled: Recalled) -> tuple[tuple[Piece, ...] | None, bool]:

@@ -404,6 +404,31 @@ async def test_a_body_of_any_size_is_given_out_again_and_again(
     assert asked(door, target=b"/sized") is None
 
 
+async def test_a_large_body_that_is_still_being_sent_is_not_taken_out_again(
+    proxy: Proxy, door: FastDoor, origin: ScriptedOrigin
+) -> None:
+    body = random.Random(3).randbytes(300_000)
+    origin.on("large", respond(200, body, FIELDS))
+    await proxy.get("large")
+    for _ in range(3):
+        assert asked(door, target=b"/large") is not None
+    proxy.cache._local.clear()
+    found = [door.answer(b"GET", b"/large", [], []) for _ in range(2)]
+    assert isinstance(found[0], tuple)
+    assert isinstance(found[1], tuple)
+    assert found[0][1] is found[1][1]
+    assert found[1][1] == body
+    alive = ref(found[0][1])
+    del found
+    gc.collect()
+    assert alive() is None
+    again = asked(door, target=b"/large")
+    assert again is not None
+    assert again[2] == body
+    await proxy.gateway.purge(Purge(everything=True))
+    assert asked(door, target=b"/large") is None
+
+
 async def test_remembering_keeps_no_body_alive(door: FastDoor, proxy: Proxy) -> None:
     await proxy.get("k")
     for _ in range(3):
